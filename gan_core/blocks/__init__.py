@@ -1,0 +1,1 @@
+"""Layers and initialisations that networks of several systems share."""

@@ -1,0 +1,5 @@
+"""``python -m translate``: the command without its script."""
+
+from translate.cli import main
+
+main()

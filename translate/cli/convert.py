@@ -1,0 +1,38 @@
+"""``translate convert``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def convert(
+    model: Annotated[Path, typer.Argument(help="A run folder or a model file.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A picture or a folder of them.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Where the results go.")],
+    to: Annotated[
+        str | None, typer.Option(help="The domain to translate to [default: the second].")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one shape at a time.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Convert also what is there already.")
+    ] = False,
+) -> None:
+    """Convert a picture or a folder: sub-folders, names, formats and sizes stay as they are."""
+    from translate.cli.progress import bar
+    from translate.cli.reporting import conclude
+    from translate.convert.folder import convert as convert_jobs
+    from translate.convert.folder import plan
+    from translate.convert.translator import open_translator
+    from translate.training import find_device
+
+    translator, chosen = open_translator(model, to, find_device(device), precision)
+    jobs, folder = plan(source, target)
+    title = f"{chosen['from']} to {chosen['to']}"
+    with bar(title, len(jobs)) as shown:
+        report = convert_jobs(
+            translator, jobs, batch_size=batch_size, overwrite=overwrite, done=shown.advance
+        )
+    conclude(f"converted from {title}", report, folder)

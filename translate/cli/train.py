@@ -1,0 +1,127 @@
+"""``translate train``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+METHOD = typer.Argument(metavar="METHOD", help="The system to train: cyclegan.")
+DOMAINS = typer.Option(metavar="FOLDER FOLDER", help="The two folders of pictures.")
+NAMES = typer.Option(metavar="NAME NAME", help="The domains' names [default: the folders'].")
+RECIPE = typer.Option(metavar="NAME|FILE", help="A recipe to start from [default: METHOD's own].")
+SET = typer.Option("--set", metavar="KEY=VALUE", help="Any recipe key: --set data.flip=false.")
+DRY_RUN = typer.Option("--dry-run", help="Only say what would run, where, and what it would cost.")
+
+
+def train(
+    method: Annotated[str, METHOD],
+    domains: Annotated[tuple[str, str] | None, DOMAINS] = None,
+    names: Annotated[tuple[str, str] | None, NAMES] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder [default: runs/METHOD-NAMES].")
+    ] = None,
+    recipe: Annotated[str | None, RECIPE] = None,
+    set_: Annotated[list[str] | None, SET] = None,
+    size: Annotated[int | None, typer.Option(help="Training picture size in pixels.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures per step.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Length of the run in steps.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Length of the run in epochs.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that read pictures.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on where this run stopped.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run in the folder --out.")
+    ] = False,
+    dry_run: Annotated[bool, DRY_RUN] = False,
+) -> None:
+    """Train a system on folders of pictures: translate train cyclegan --domains sketches photos"""
+    overrides: dict[str, Any] = {
+        "data.names": names and list(names),
+        "data.size": size,
+        "data.batch_size": batch_size,
+        "schedule.steps": steps if steps is not None or epochs is None else 0,
+        "schedule.epochs": epochs,
+        "run.seed": seed,
+        "run.device": device,
+        "run.precision": precision,
+        "data.workers": workers,
+    }
+    if domains is not None:
+        overrides["data.domains"] = [str(Path(folder).absolute()) for folder in domains]
+
+    from translate.cli.progress import bar, losses_line, say
+    from translate.errors import UserError
+    from translate.interrupt import stop_requested
+    from translate.recipe import resolve
+    from translate.recipe_file import default_recipe, parse_override, read
+    from translate.training import build, expect, folder_of, open_run
+    from translate.training import train as train_run
+
+    given = [(key, value) for key, value in overrides.items() if value is not None]
+    given += [parse_override(text) for text in set_ or []]
+    if resume is not None:
+        if out is not None or recipe is not None or overwrite:
+            raise UserError(
+                "--resume goes on in its own folder, without --out, --recipe, --overwrite"
+            )
+        chosen = open_run(resume, given, method)
+    else:
+        document = read(recipe) if recipe else default_recipe(method)
+        chosen = resolve(document, given, method)
+    run = build(chosen, say)
+    if dry_run:
+        _print_expectation(expect(run))
+        return
+    path = resume or out or Path("runs") / "-".join([method, *run.data.names])
+    folder = folder_of(run, path)
+    if resume is None:
+        folder.create(chosen.toml(), overwrite)
+    else:
+        folder.write_recipe(chosen.toml())
+    trainer = run.trainer
+    with stop_requested(say) as stop, bar("training", trainer.steps) as shown:
+        seen = 0
+
+        def show(step: int, logs: dict[str, float]) -> None:
+            nonlocal seen
+            images, seen = trainer.counts["images"] - seen, trainer.counts["images"]
+            shown.at(step, images, losses_line(logs))
+
+        finished = train_run(
+            run,
+            folder,
+            stop=lambda: stop() != 0,
+            show=show,
+            say=shown.say,
+            resume=resume is not None,
+        )
+        signal_number = stop()
+    if finished:
+        typer.echo(f"{folder.model}")
+        return
+    say(
+        f"stopped at step {trainer.counts['step']} of {trainer.steps}, all saved; go on with: "
+        f"translate train {method} --resume {path}"
+    )
+    sys.exit(128 + signal_number)
+
+
+def _print_expectation(expected: dict[str, Any]) -> None:
+    networks = ", ".join(f"{name} {count:,}" for name, count in expected["parameters"].items())
+    lines = {
+        "method": expected["method"],
+        "domains": f"{expected['domains']} ({expected['pictures']} pictures)",
+        "device": f"{expected['device']}, {expected['precision']}",
+        "parameters": networks,
+        "length": f"{expected['steps']:,} steps of {expected['seconds_per_step']:.3g} s: "
+        f"about {expected['hours']:.2g} hours",
+        "memory": f"{expected['memory_bytes'] / 2**30:.2f} GiB at most so far",
+        "disk": f"{expected['disk_bytes'] / 2**30:.2f} GiB of checkpoints",
+    }
+    for name, text in lines.items():
+        typer.echo(f"{name:11}{text}")

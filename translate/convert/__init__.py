@@ -1,0 +1,1 @@
+"""Converting pictures and folders of pictures with a trained model."""

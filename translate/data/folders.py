@@ -1,0 +1,29 @@
+"""Folders of pictures as domains."""
+
+from pathlib import Path
+
+from translate.data.image import find
+from translate.errors import UserError
+
+
+def pictures(folder: Path) -> list[Path]:
+    """All pictures below a folder, in a fixed order; UserError where there are none."""
+    if not folder.exists():
+        raise UserError(f"there is no folder {folder}")
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file; a folder of pictures is needed")
+    found = find(folder)
+    if not found:
+        raise UserError(f"{folder} holds no pictures (png, jpg, webp, bmp, tif, ppm, ...)")
+    return found
+
+
+def domain_names(folders: tuple[Path, Path]) -> tuple[str, str]:
+    """The folders' last names, which name the domains; they must differ."""
+    first, second = (folder.resolve().name for folder in folders)
+    if first == second:
+        raise UserError(
+            f"both domains would be called {first!r} ({folders[0]} and {folders[1]}): name them "
+            f"with --names, for example --names {first}-a {first}-b"
+        )
+    return first, second

@@ -1,0 +1,425 @@
+"""Pictures on disk and as arrays: reading, writing, finding, channels, size.
+
+A picture is an array [H, W, C] of uint8 or uint16 that uses the whole range of its type: C = 1 is
+grey, 3 is RGB, 4 is RGB with straight (not premultiplied) alpha. Colour profiles are ignored.
+
+Reading asks more of a file than OpenCV does, which decodes some damaged files into half-empty
+pictures, leaves EXIF orientation to the caller as soon as alpha is kept, and hands out
+premultiplied, unscaled or key-less pixels for some TIFF, PNM and PNG files. So the header is read
+here first: it tells the format, the size, whether the file is whole, and what is left to mend.
+"""
+
+import os
+import re
+import struct
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+MAX_PIXELS = 2**28
+"""Pictures with more pixels than this (16384 x 16384) are refused before they are decoded."""
+
+
+class BrokenImage(ValueError):  # noqa: N818 - says what is broken, as the message does
+    """A file that is not a whole picture of a known format; the message says which, and why."""
+
+
+# ---------------------------------------------------------------------------------------- headers
+
+
+_Mend = Callable[[np.ndarray], np.ndarray]
+
+
+def _as_it_is(image: np.ndarray) -> np.ndarray:
+    return image
+
+
+class _Header(NamedTuple):
+    height: int
+    width: int
+    mend: _Mend = _as_it_is  # what OpenCV leaves to do
+
+
+def _png(data: bytes) -> _Header:
+    width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
+    mend: _Mend = _as_it_is
+    at = 8
+    while data[at + 4 : at + 8] != b"IEND":
+        if data[at + 4 : at + 8] == b"tRNS" and colour == 0:
+            (key,) = struct.unpack_from(">H", data, at + 8)
+            mend = _key_to_alpha(key, data[24])
+        at += 12 + struct.unpack_from(">I", data, at)[0]
+    struct.unpack_from(">I", data, at + 8)  # the last checksum: libpng wants it too
+    return _Header(height, width, mend)
+
+
+def _jpeg(data: bytes) -> _Header:
+    height = width = 0
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0:
+        marker, length = struct.unpack_from(">BH", data, at + 1)
+        if marker == 0xDA:  # start of scan; inside it, 0xFF 0xD9 can only be the end of the image
+            if data.find(b"\xff\xd9", at + 2 + length) < 0:
+                break
+            return _Header(height, width)
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
+            height, width = struct.unpack_from(">HH", data, at + 5)
+        at += 1 if marker == 0xFF else 2 + length  # a marker may be preceded by fill bytes
+    raise BrokenImage("cut short: it has no end-of-image marker")
+
+
+def _webp(data: bytes) -> _Header:
+    if len(data) < 8 + struct.unpack_from("<I", data, 4)[0]:
+        raise BrokenImage("cut short")
+    if data[12:16] == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+        return _Header(height, width)
+    if data[12:16] == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return _Header((bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1)
+    width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+    return _Header(height, width)
+
+
+def _bmp(data: bytes) -> _Header:
+    start, header = struct.unpack_from("<II", data, 10)
+    layout = "<HHHH" if header == 12 else "<iiHHI"
+    width, height, _, bits, *compression = struct.unpack_from(layout, data, 18)
+    height = abs(height)  # negative: stored from the top down
+    row = (width * bits + 31) // 32 * 4
+    if compression in ([], [0], [3]) and len(data) < start + height * row:
+        raise BrokenImage("cut short")
+    return _Header(height, width)
+
+
+def _tiff(data: bytes) -> _Header:
+    tags = _tags(data)
+    if tags.get(277) == 2:  # samples per pixel
+        raise BrokenImage("a grey TIFF with alpha, which OpenCV drops: save it as PNG")
+    mend = _straight(tags[338]) if tags.get(338) in (1, 2) else _as_it_is  # extra samples
+    return _Header(tags.get(257, 0), tags.get(256, 0), mend)
+
+
+def _pnm(data: bytes) -> _Header:
+    header = re.match(rb"P([2356])" + rb"(?:\s|#[^\n]*\n)+(\d{1,9})" * 3 + rb"\s", data)
+    kind, width, height, top = map(int, header.groups()) if header else (0, 0, 0, 0)
+    if header is None or not 0 < top < 65536:
+        raise BrokenImage("damaged header")
+    samples = width * height * (1 if kind in (2, 5) else 3)
+    if kind > 3 and len(data) < header.end() + samples * (1 if top < 256 else 2):
+        raise BrokenImage("cut short")
+    # OpenCV scales 8-bit text files to the whole range, and no others.
+    whole = top in (255, 65535) or (kind < 4 and top < 256)
+    return _Header(height, width) if whole else _Header(height, width, _scaled(top))
+
+
+_READERS = {
+    rb"\x89PNG\r\n\x1a\n": _png,
+    rb"\xff\xd8\xff": _jpeg,
+    rb"RIFF....WEBP": _webp,
+    rb"BM": _bmp,
+    rb"II\*\0|MM\0\*": _tiff,
+    rb"P[2356]\s": _pnm,
+}
+
+
+def _header(data: bytes) -> _Header:
+    for signature, reader in _READERS.items():
+        if re.match(signature, data, re.DOTALL):
+            return reader(data)
+    raise BrokenImage("not a PNG, JPEG, WebP, BMP, TIFF, PGM or PPM picture" if data else "empty")
+
+
+def _tags(data: bytes) -> dict[int, int]:
+    """Number -> first value of the entries of the first directory of a TIFF file or EXIF block.
+
+    Only numbers that fit into their entry are right; longer lists give their offset.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    (at,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, at)
+    tags = {}
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", data, entry)
+        (tags[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
+    return tags
+
+
+def _key_to_alpha(key: int, depth: int) -> _Mend:
+    """Grey PNG that declares one value transparent: OpenCV drops that; -> RGBA."""
+
+    def mend(image: np.ndarray) -> np.ndarray:
+        top = np.iinfo(image.dtype).max
+        alpha = np.where(image == key * (top // (2**depth - 1)), 0, top).astype(image.dtype)
+        return np.dstack([image, image, image, alpha])
+
+    return mend
+
+
+def _straight(alpha_kind: int) -> _Mend:
+    """TIFF alpha, 1 = premultiplied, 2 = straight, except that OpenCV premultiplies 8-bit ones."""
+
+    def mend(image: np.ndarray) -> np.ndarray:
+        if image.shape[-1] != 4 or (alpha_kind == 2 and image.dtype == np.uint16):
+            return image
+        top = np.iinfo(image.dtype).max
+        alpha = image[..., 3:].astype(np.uint32)
+        colour = (image[..., :3] * np.uint32(top) + alpha // 2) // np.maximum(alpha, 1)
+        return np.dstack([np.minimum(colour, top).astype(image.dtype), image[..., 3]])
+
+    return mend
+
+
+def _scaled(top: int) -> _Mend:
+    """PNM whose white is ``top``: scale to the whole range of the type."""
+
+    def mend(image: np.ndarray) -> np.ndarray:
+        limit = np.iinfo(image.dtype).max
+        scaled = (image * np.uint32(limit) + top // 2) // np.uint32(top)
+        return np.minimum(scaled, limit).astype(image.dtype)
+
+    return mend
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+def read(path: Path) -> np.ndarray:
+    """The picture in a file: [H, W, C], see ``decode``. The content decides, not the suffix.
+
+    Raises BrokenImage, naming the file, when it is missing, cannot be read or does not decode.
+    """
+    try:
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise BrokenImage(f"{path}: {error.strerror}") from error
+    except BrokenImage as error:
+        raise BrokenImage(f"{path}: {error}") from error
+
+
+def decode(data: bytes) -> np.ndarray:
+    """The picture in ``data``, upright: [H, W, C] of uint8 or uint16, grey, RGB or RGBA.
+
+    Grey stays grey; grey or a palette with transparency becomes RGBA. Of several pages or frames
+    the first is taken. Floating-point TIFF becomes uint16, 0 to 1 being the whole range.
+    Raises BrokenImage for data that is empty, of no known format, cut short, damaged, larger than
+    MAX_PIXELS, or holds samples that are neither of these types nor between 0 and 1.
+    """
+    try:
+        header = _header(data)
+    except struct.error as error:
+        raise BrokenImage("cut short") from error
+    if not 0 < header.height * header.width <= MAX_PIXELS:
+        raise BrokenImage(
+            f"{header.width} x {header.height}, but 1 to {MAX_PIXELS} pixels are possible"
+        )
+    try:
+        image, kinds, blocks = cv2.imdecodeWithMetadata(
+            np.frombuffer(data, np.uint8), flags=cv2.IMREAD_UNCHANGED
+        )
+    except cv2.error as error:
+        raise BrokenImage(f"does not decode: {error.err}") from error
+    if image is None:
+        raise BrokenImage("does not decode: damaged, or of a rare kind")
+    image = header.mend(_unsigned(image))
+    image = image[..., None] if image.ndim == 2 else image
+    if image.shape[2] not in (1, 3, 4):
+        raise BrokenImage(f"{image.shape[2]} channels, but 1, 3 and 4 are possible")
+    exif = dict(zip(kinds, blocks, strict=True)).get(cv2.IMAGE_METADATA_EXIF)
+    return _upright(_swapped(image), 1 if exif is None else _orientation(exif.tobytes()))
+
+
+def _unsigned(image: np.ndarray) -> np.ndarray:
+    if image.dtype in (np.uint8, np.uint16):
+        return image
+    if image.dtype.kind != "f":
+        raise BrokenImage(f"{image.dtype} samples, but 8 and 16 bits without sign are possible")
+    if not (image.min() >= 0 and image.max() <= 1):  # written so that NaN fails too
+        raise BrokenImage(
+            f"floating-point samples from {image.min():g} to {image.max():g}, not within 0 and 1"
+        )
+    return np.rint(image * 65535).astype(np.uint16)
+
+
+def _swapped(image: np.ndarray) -> np.ndarray:
+    """BGR(A) <-> RGB(A); grey as it is."""
+    if image.shape[2] == 1:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def _orientation(exif: bytes) -> int:
+    """1 to 8 as in EXIF; 1, upright, when the block is damaged or does not say."""
+    try:
+        return _tags(exif.removeprefix(b"Exif\0\0")).get(0x112, 1)
+    except struct.error:
+        return 1
+
+
+def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+# ---------------------------------------------------------------------------------------- writing
+
+
+class _Format(NamedTuple):
+    encoder: str
+    channels: tuple[int, ...]
+    deep: bool  # keeps 16 bits
+    options: tuple[int, ...] = ()
+
+
+_JPEG = _Format(".jpg", (1, 3), False, (cv2.IMWRITE_JPEG_QUALITY, 95))
+_TIFF = _Format(".tiff", (1, 3, 4), True)
+_FORMATS = {
+    ".png": _Format(".png", (1, 3, 4), True),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".jpe": _JPEG,
+    ".jfif": _JPEG,
+    ".webp": _Format(".webp", (3, 4), False, (cv2.IMWRITE_WEBP_QUALITY, 95)),
+    ".bmp": _Format(".bmp", (1, 3, 4), False),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".pgm": _Format(".pgm", (1,), True),
+    ".ppm": _Format(".ppm", (3,), True),
+    ".pnm": _Format(".pnm", (1, 3), True),
+}
+
+SUFFIXES = tuple(_FORMATS)
+"""Suffixes, in lower case, of the formats that are both read and written."""
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    """Write a picture in the format of the path's suffix, see ``encode``: whole, or not at all.
+
+    Missing folders are made. Raises ValueError as ``encode`` does, OSError when the disk refuses.
+    """
+    data = encode(image, path.suffix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def encode(image: np.ndarray, suffix: str) -> bytes:
+    """The file for a picture [H, W, C], C in {1, 3, 4}, of uint8 or uint16.
+
+    JPEG and WebP have quality 95, the others are lossless. What a format cannot hold is converted:
+    alpha is composited on white, grey becomes RGB, 16 bits become 8. Raises ValueError for another
+    array or suffix, for colour in a grey format, and for sizes beyond a format's limit.
+    """
+    form = _FORMATS.get(suffix.lower())
+    if form is None:
+        raise ValueError(f"cannot write {suffix!r} pictures; possible are {', '.join(SUFFIXES)}")
+    depths = (np.uint8, np.uint16)
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or image.dtype not in depths:
+        raise ValueError(
+            f"a picture is [H, W, 1, 3 or 4] of uint8 or uint16, not {image.shape} of {image.dtype}"
+        )
+    if image.shape[2] not in form.channels:
+        if 3 not in form.channels:
+            raise ValueError(f"{suffix} pictures are grey: write colour as .png or .ppm")
+        image = with_channels(image, 3)
+    if image.dtype == np.uint16 and not form.deep:
+        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    try:
+        done, data = cv2.imencode(form.encoder, _swapped(image), form.options)
+    except cv2.error as error:
+        raise ValueError(f"cannot write {image.shape} as {suffix}: {error.err}") from error
+    if not done:
+        raise ValueError(f"cannot write {image.shape} as {suffix}: too large, or without pixels")
+    return data.tobytes()
+
+
+# ---------------------------------------------------------------------------------------- finding
+
+
+def find(folder: Path) -> list[Path]:
+    """All files below ``folder`` with one of SUFFIXES, in any case, by relative POSIX path.
+
+    Hidden files and folders are left out. Linked folders are entered, except one that leads back
+    to a folder it lies in. Raises OSError when ``folder`` is no folder.
+    """
+    names = sorted(_names(folder, "", frozenset()))
+    return [folder / name for name in names]
+
+
+def _names(folder: Path, prefix: str, above: frozenset[Path]) -> Iterator[str]:
+    real = folder.resolve()
+    if real in above:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink() and not os.path.exists(entry.path):
+                continue  # leads nowhere, or to itself
+            if entry.is_dir():
+                yield from _names(Path(entry.path), f"{prefix}{entry.name}/", above | {real})
+            elif entry.is_file() and os.path.splitext(entry.name)[1].lower() in _FORMATS:
+                yield prefix + entry.name
+
+
+# ---------------------------------------------------------------------------------------- changing
+
+
+_CONVERSIONS = {
+    (1, 3): cv2.COLOR_GRAY2RGB,
+    (1, 4): cv2.COLOR_GRAY2RGBA,
+    (3, 1): cv2.COLOR_RGB2GRAY,
+    (3, 4): cv2.COLOR_RGB2RGBA,
+}
+
+
+def with_channels(image: np.ndarray, channels: int, background: int = 255) -> np.ndarray:
+    """[H, W, C] -> [H, W, channels], of 1 (grey, Rec. 601), 3 (RGB) or 4 (RGBA) each; same type.
+
+    Alpha that is dropped is composited over grey of ``background`` (0 to 255, whatever the type);
+    alpha that is added is opaque. Raises ValueError for another number of channels.
+    """
+    if channels not in (1, 3, 4):
+        raise ValueError(f"a picture has 1, 3 or 4 channels, not {channels}")
+    if image.shape[2] == 4 and channels != 4:
+        image = _composite(image, background)
+    if image.shape[2] == channels:
+        return image
+    code = _CONVERSIONS[image.shape[2], channels]
+    return cv2.cvtColor(image, code).reshape(*image.shape[:2], channels)
+
+
+def _composite(image: np.ndarray, background: int) -> np.ndarray:
+    """c a + b (1 - a), rounded; the 16-bit products just fit into 32 bits."""
+    top = int(np.iinfo(image.dtype).max)
+    alpha = image[..., 3:].astype(np.uint32)
+    below = np.uint32(background * (top // 255))
+    colour = (image[..., :3] * alpha + below * (top - alpha) + top // 2) // top
+    return colour.astype(image.dtype)
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[H, W, C] -> [height, width, C] without aliasing, C up to 4; the same array when it fits.
+
+    An axis that shrinks is averaged over the area of each new pixel, one that grows is
+    interpolated by cubics, clipped to the range of the type; one that stays is left alone.
+    Channels do not mix: drop alpha first (``with_channels``), or hidden colours bleed out.
+    """
+    shrunk = (min(width, image.shape[1]), min(height, image.shape[0]))
+    for size, method in ((shrunk, cv2.INTER_AREA), ((width, height), cv2.INTER_CUBIC)):
+        if size != (image.shape[1], image.shape[0]):
+            image = cv2.resize(image, size, interpolation=method).reshape(size[1], size[0], -1)
+    return image

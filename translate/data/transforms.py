@@ -1,0 +1,152 @@
+"""From a picture of any size to a training sample: geometry, and augmentation by albumentations.
+
+Pictures are arrays [H, W, C] as in ``translate.data.image``. Every choice is drawn from the
+generator that is handed in, so that a sample is a function of its seed; two pictures of one size
+that are handed equally seeded generators get one geometry.
+"""
+
+import inspect
+import os
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from translate.data.image import resize
+from translate.errors import nearest
+
+Rng = np.random.Generator | None  # None: the deterministic form, whatever is cropped is centred
+
+
+def _crop(image: np.ndarray, height: int, width: int, rng: Rng) -> np.ndarray:
+    free = (image.shape[0] - height, image.shape[1] - width)
+    if min(free) < 0:
+        raise ValueError(f"no {width} x {height} crop fits: load_size must be at least size")
+    top, left = (side // 2 if rng is None else int(rng.integers(side + 1)) for side in free)
+    return image[top : top + height, left : left + width]
+
+
+def _cover(image: np.ndarray, size: int) -> np.ndarray:
+    """Enlarged in proportion until both sides have ``size`` pixels; as it is where they have."""
+    height, width = image.shape[:2]
+    scale = max(1.0, size / min(height, width))
+    return resize(image, round(height * scale), round(width * scale))
+
+
+def resize_crop(image: np.ndarray, size: int, load_size: int, rng: Rng) -> np.ndarray:
+    """The CycleGAN paper's: load_size x load_size, out of proportion, then a crop."""
+    return _crop(resize(image, load_size, load_size), size, size, rng)
+
+
+def crop(image: np.ndarray, size: int, load_size: int, rng: Rng) -> np.ndarray:
+    """A crop at the picture's own scale; a smaller picture is enlarged first."""
+    return _crop(_cover(image, size), size, size, rng)
+
+
+def scale_width(image: np.ndarray, size: int, load_size: int, rng: Rng) -> np.ndarray:
+    """load_size wide, in proportion but at least ``size`` high, then a crop."""
+    height = max(size, round(load_size * image.shape[0] / image.shape[1]))
+    return _crop(resize(image, height, load_size), size, size, rng)
+
+
+def pad(image: np.ndarray, size: int, load_size: int, rng: Rng) -> np.ndarray:
+    """All of the picture, in proportion, centred; its border pixels go on to the edges.
+
+    They suit any ground, a drawing's white too, which a reflection would fill with strokes.
+    """
+    scale = size / max(image.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    top, left = (size - height) // 2, (size - width) // 2
+    margins = ((top, size - height - top), (left, size - width - left), (0, 0))
+    return np.pad(resize(image, height, width), margins, mode="edge")
+
+
+def none(image: np.ndarray, size: int, load_size: int, rng: Rng) -> np.ndarray:
+    """The picture at its own size, trimmed around the centre to sides that 4 divides."""
+    image = _cover(image, 4)
+    return _crop(image, image.shape[0] // 4 * 4, image.shape[1] // 4 * 4, None)
+
+
+PREPROCESS: dict[str, Callable[[np.ndarray, int, int, Rng], np.ndarray]] = {
+    "resize_crop": resize_crop,
+    "crop": crop,
+    "scale_width": scale_width,
+    "pad": pad,
+    "none": none,
+}
+"""name -> (image, size, load_size, rng) -> [size, size, C], except "none"; load_size >= size.
+
+With rng None the crop is the centre's, the form to judge by.
+"""
+
+
+def flip_half(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mirrored left to right with probability 1/2."""
+    return image[:, ::-1] if rng.random() < 0.5 else image
+
+
+def augmenter(
+    steps: list[dict[str, Any]],
+) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
+    """albumentations transforms, in order, as (image, rng) -> image of the same size and type.
+
+    steps: tables like {"transform": "ColorJitter", "brightness": [0.8, 1.2], "p": 0.5}: the name of
+        a transform and its arguments. 16-bit pictures go through them as float32 in [0, 1].
+    Raises ValueError for an unknown transform or argument, with the nearest, and for a value that
+    the transform refuses; the result raises it when a picture's size or type changes.
+    """
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import would ask the network for news
+    import albumentations
+
+    return partial(_augment, albumentations.Compose([_transform(step) for step in steps]))
+
+
+def _transform(step: dict[str, Any]) -> Any:
+    import albumentations
+
+    known = {
+        name: cls
+        for name, cls in inspect.getmembers(albumentations, inspect.isclass)
+        if issubclass(cls, albumentations.BasicTransform) and ".core." not in cls.__module__
+    }
+    arguments = dict(step)
+    name = str(arguments.pop("transform", ""))
+    if name not in known:
+        raise ValueError(f"no albumentations transform {name!r}{nearest(name, known)}")
+    possible = inspect.signature(known[name]).parameters
+    for argument in arguments:  # albumentations only warns, and goes on with its defaults
+        if argument not in possible:
+            raise ValueError(f"{name} has no argument {argument!r}{nearest(argument, possible)}")
+    try:
+        return known[name](**arguments)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {_first_reason(error)}") from error
+
+
+def _first_reason(error: Exception) -> str:
+    """One line for pydantic's many: the argument, and what is wrong with it."""
+    from pydantic import ValidationError
+
+    if not isinstance(error.__cause__, ValidationError):
+        return str(error)
+    reason = error.__cause__.errors()[0]
+    return " ".join([*map(str, reason["loc"][:1]), reason["msg"]])
+
+
+def _augment(compose: Any, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    # A Compose seeded once gives each of its transforms the same stream, and each worker the same
+    # streams again: transforms and samples would be copies of each other. So: seeded per sample.
+    compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+    deep = image.dtype == np.uint16
+    result = compose(image=image / np.float32(65535) if deep else image)["image"]
+    if deep:
+        result = np.rint(result.clip(0, 1) * 65535).astype(np.uint16)
+    if result.shape != image.shape or result.dtype != image.dtype:
+        names = ", ".join(type(step).__name__ for step in compose.transforms)
+        raise ValueError(
+            f"augmentation must keep size and type, but {names} made {result.shape} of "
+            f"{result.dtype} out of {image.shape} of {image.dtype}"
+        )
+    return result

@@ -1,0 +1,28 @@
+"""The measured table term x network of a recipe."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tomlkit
+import torch
+
+from gan_core.routing import Route, route_matrix
+from translate.recipe import resolve
+
+
+def routes(
+    document: tomlkit.TOMLDocument, overrides: Sequence[tuple[str, Any]], method: str
+) -> dict[str, dict[str, dict[str, Route]]]:
+    """``{update: {term: {network: route}}}`` of a recipe, from one batch of no data at all.
+
+    The networks live on torch's meta device: shapes and autograd graphs without numbers, so that
+    a full-size recipe costs no memory and no time.
+    """
+    folders = [("data.domains", ["x", "y"]), ("data.names", ["x", "y"])]
+    recipe = resolve(document, [*folders, *overrides], method)
+    made = recipe.make_method()
+    channels = dict(zip(("x", "y"), recipe.values["data"]["channels"], strict=True))
+    with torch.device("meta"):
+        nets, _ = recipe.make_networks(made, channels)
+        batch = {key: torch.empty(2, n, recipe.size, recipe.size) for key, n in channels.items()}
+    return route_matrix(made, nets, batch)

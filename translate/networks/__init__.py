@@ -1,0 +1,23 @@
+"""Networks of the translation methods, by the name that a recipe and a model file give them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from translate.networks.patch import PatchDiscriminator
+from translate.networks.resnet import ResnetGenerator
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "resnet": ResnetGenerator,
+    "patch": PatchDiscriminator,
+}
+
+
+def rebuild(description: Mapping[str, Any]) -> nn.Module:
+    """The network that a model file describes as {"kind": ..., "arguments": {...}}."""
+    if description["kind"] not in NETWORKS:
+        raise ValueError(
+            f"network kind {description['kind']!r} is not known here: {', '.join(NETWORKS)}"
+        )
+    return NETWORKS[description["kind"]](**description["arguments"])

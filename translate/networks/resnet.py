@@ -1,0 +1,99 @@
+"""The residual generator of CycleGAN.
+
+Paper: Johnson et al. 2016 (the network), Zhu et al. 2017, section 7.2 (as used here). Layer order
+and parameter names equal the authors' PyTorch code, so that its weights can be read.
+"""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from gan_core.blocks.initialisation import Init, initialise
+from gan_core.blocks.normalisation import Norm, norm_layer
+
+
+class ResidualBlock(nn.Module):
+    """x + (pad, conv 3x3, norm, ReLU, [dropout], pad, conv 3x3, norm)(x); no ReLU on the sum."""
+
+    def __init__(self, channels: int, norm: Norm, dropout: bool) -> None:
+        super().__init__()
+        bias = norm != "batch"
+        self.conv_block = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            norm_layer(norm, channels),
+            nn.ReLU(inplace=True),
+            *([nn.Dropout(0.5)] if dropout else []),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            norm_layer(norm, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.conv_block(x)
+        return out
+
+
+class ResnetGenerator(nn.Module):
+    """[B, in_channels, H, W] -> [B, out_channels, H, W] in [-1, 1]; H and W multiples of 4.
+
+    c7s1-64, d128, d256, ``blocks`` x R256, u128, u64, c7s1-out, tanh, in the paper's notation.
+    Parameters: 11,378,179 with 9 blocks, 7,837,699 with 6 (3 to 3 channels, instance norm).
+
+    size: of the training pictures; with blocks = "auto" it chooses 6 blocks up to 128 pixels and 9
+        from 256, as the paper does (the step is put at 192).
+    Deviation: with norm = "none" convolutions keep their bias (the authors' code drops it).
+    """
+
+    multiple = 4  # two halvings
+    smallest = 8  # instance norm needs more than one value after them
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: int,
+        *,
+        filters: int = 64,
+        blocks: Literal["auto"] | int = "auto",
+        norm: Norm = "instance",
+        dropout: bool = False,
+        init: Init = "normal",
+        init_gain: float = 0.02,
+    ) -> None:
+        super().__init__()
+        if filters < 1:
+            raise ValueError(f"filters must be 1 or more, not {filters}")
+        if blocks == "auto":
+            blocks = 9 if size > 192 else 6
+        if blocks < 0:
+            raise ValueError(f"blocks must be 0 or more, not {blocks}")
+        bias = norm != "batch"
+        wide, wider = 2 * filters, 4 * filters
+        self.model = nn.Sequential(
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(in_channels, filters, 7, bias=bias),
+            norm_layer(norm, filters),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(filters, wide, 3, stride=2, padding=1, bias=bias),
+            norm_layer(norm, wide),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(wide, wider, 3, stride=2, padding=1, bias=bias),
+            norm_layer(norm, wider),
+            nn.ReLU(inplace=True),
+            *(ResidualBlock(wider, norm, dropout) for _ in range(blocks)),
+            nn.ConvTranspose2d(wider, wide, 3, stride=2, padding=1, output_padding=1, bias=bias),
+            norm_layer(norm, wide),
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(wide, filters, 3, stride=2, padding=1, output_padding=1, bias=bias),
+            norm_layer(norm, filters),
+            nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(filters, out_channels, 7),
+            nn.Tanh(),
+        )
+        initialise(self, init, init_gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.model(x)
+        return out

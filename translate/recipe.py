@@ -1,0 +1,218 @@
+"""A recipe: the whole configuration of a run, as a TOML file with the same sections everywhere.
+
+    [method]  [data]  [networks.<section>]  [optimizer]  [schedule]  [run]
+
+Values come, the later over the earlier, from the signatures' defaults, the recipe file, and the
+command line. A recipe names no code: kinds are looked up in the packages' tables.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tomlkit
+from torch import nn
+
+from gan_core.optimizers import OPTIMIZERS
+from gan_core.schedules import POLICIES
+from gan_core.trainer import Trainer
+from translate.data import DATA_SETS
+from translate.data.loader import Batches
+from translate.errors import UserError, nearest
+from translate.methods import TranslationMethod, find_method
+from translate.networks import NETWORKS
+from translate.recipe_file import SECTIONS, fill, override
+from translate.run_folder import RunFolder
+from translate.schema import arguments, blaming, check, keywords
+
+# What says where and how conveniently a run is done, not what it computes: these may differ
+# between a run and its resumption, and are left out of the model file.
+BESIDES = {
+    "data.workers",
+    "run.device",
+    *(f"run.{name}" for name in keywords(RunFolder)),
+}
+LENGTH = {"schedule.steps", "schedule.epochs"}
+PATHS = {"data.domains", "data.validation"}
+
+
+def length(*, steps: int = 0, epochs: int = 0) -> None:
+    """[schedule] of every recipe: the run's length in steps or, with steps = 0, in epochs."""
+
+
+def place(*, device: str = "auto", precision: str = "auto") -> None:
+    """[run] of every recipe: where it runs and in which number format."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Checked values by section, defaults filled in, and the document they came from."""
+
+    values: dict[str, Any]
+    document: tomlkit.TOMLDocument
+
+    @property
+    def method(self) -> str:
+        return str(self.values["method"]["name"])
+
+    def make_method(self) -> TranslationMethod:
+        arguments = without(self.values["method"], "name")
+        with blaming("method"):
+            made: TranslationMethod = find_method(self.method)(**arguments)
+        return made
+
+    def make_networks(
+        self, method: TranslationMethod, channels: Mapping[str, int]
+    ) -> tuple[dict[str, nn.Module], dict[str, dict[str, Any]]]:
+        """The method's networks by name, and what a model file says to rebuild each.
+
+        ``build`` gives a network those of the shape arguments that its signature asks for.
+        """
+        descriptions: dict[int, dict[str, Any]] = {}
+
+        def build(section: str, **shape: int) -> nn.Module:
+            if section not in self.values["networks"]:
+                raise UserError(f"recipe: method {self.method!r} needs [networks.{section}]")
+            chosen = self.values["networks"][section]
+            maker = NETWORKS[chosen["kind"]]
+            given = {"size": self.size, **shape}
+            given = {name: given[name] for name in given.keys() & arguments(maker)}
+            described = given | without(chosen, "kind")
+            with blaming(f"networks.{section}"):
+                net = maker(**described)
+            descriptions[id(net)] = {"kind": chosen["kind"], "arguments": described}
+            return net
+
+        with blaming("method"):
+            nets = method.networks(build, channels)
+        return nets, {name: descriptions[id(net)] for name, net in nets.items()}
+
+    @property
+    def size(self) -> int:
+        return int(self.values["data"]["size"])
+
+    def make_optimizer(self, update: str, parameters: Iterable[nn.Parameter]) -> Any:
+        chosen = self.values["optimizer"].get(update, self.values["optimizer"])
+        with blaming("optimizer"):
+            return OPTIMIZERS[chosen["kind"]](parameters, **without(chosen, "kind"))
+
+    def make_rate(self) -> Callable[[int, int], float]:
+        chosen = without(self.values["schedule"], "kind", *keywords(length))
+        with blaming("schedule"):
+            return POLICIES[self.values["schedule"]["kind"]](**chosen)
+
+    def keywords(self, section: str, function: Callable[..., Any]) -> dict[str, Any]:
+        """The section's values that are a function's keyword arguments."""
+        return {name: self.values[section][name] for name in keywords(function)}
+
+    def toml(self) -> str:
+        """All values as TOML, in the order and with the comments of the document."""
+        document = tomlkit.parse(tomlkit.dumps(self.document))
+        fill(document, self.values)
+        return tomlkit.dumps(document)
+
+    def header(self) -> dict[str, Any]:
+        """The values as plain data without what differs between equal runs."""
+        plain: dict[str, Any] = json.loads(json.dumps(self.values))
+        for dotted in BESIDES | PATHS:
+            section, key = dotted.split(".")
+            plain[section].pop(key, None)
+        return plain
+
+
+def resolve(
+    document: tomlkit.TOMLDocument, overrides: Sequence[tuple[str, Any]], method: str | None = None
+) -> Recipe:
+    """Apply overrides ("section.key", value) to a document and check every key of it."""
+    for dotted, value in overrides:
+        override(document, dotted, value)
+    raw = document.unwrap()
+    for section in raw:
+        if section not in SECTIONS:
+            raise UserError(f"recipe: no section [{section}]{nearest(section, SECTIONS)}")
+    for section in raw:
+        if not isinstance(raw[section], dict):
+            raise UserError(f"recipe: {section} must be a section, [{section}]")
+    name = raw.get("method", {}).get("name", method)
+    if not isinstance(name, str):
+        raise UserError('recipe: [method] must say name, such as name = "cyclegan"')
+    if method is not None and name != method:
+        raise UserError(f"this recipe is for the method {name!r}, not {method!r}")
+    maker = find_method(name)
+    data = DATA_SETS[maker.data]
+    values = {
+        "method": {
+            "name": name,
+            **check("method", without(raw.get("method", {}), "name"), [maker]),
+        },
+        "data": check("data", raw.get("data", {}), [data, Batches]),
+        "networks": {
+            section: _check_kind(f"networks.{section}", table, NETWORKS)
+            for section, table in raw.get("networks", {}).items()
+        },
+        "optimizer": _check_optimizer(raw.get("optimizer", {}), [u.name for u in maker.updates]),
+        "schedule": _check_kind("schedule", raw.get("schedule", {}), POLICIES, "linear", [length]),
+        "run": check("run", raw.get("run", {}), [Trainer, RunFolder, place]),
+    }
+    return Recipe(values, document)
+
+
+def _check_kind(
+    section: str,
+    table: Any,
+    makers: Mapping[str, Callable[..., Any]],
+    default: str | None = None,
+    also: Sequence[Callable[..., Any]] = (),
+) -> dict[str, Any]:
+    """A table whose ``kind`` says which function the other keys are arguments of."""
+    if not isinstance(table, dict):
+        raise UserError(f"recipe: [{section}] must be a section")
+    kind = table.get("kind", default)
+    if kind is None:
+        raise UserError(f"recipe: [{section}] must say its kind{nearest('', makers)}")
+    if kind not in makers:
+        raise UserError(
+            f"recipe: [{section}] kind = {kind!r} is not known{nearest(str(kind), makers)}"
+        )
+    return {"kind": kind, **check(section, without(table, "kind"), [makers[kind], *also])}
+
+
+def _check_optimizer(table: dict[str, Any], updates: Sequence[str]) -> dict[str, Any]:
+    """One table for all updates, or one for each, which may lean on keys beside them."""
+    own = {name: sub for name, sub in table.items() if isinstance(sub, dict)}
+    for name in own:
+        if name not in updates:
+            raise UserError(f"recipe: [optimizer.{name}]: no such update{nearest(name, updates)}")
+    shared = without(table, *own)
+    if not own:
+        return _check_kind("optimizer", shared, OPTIMIZERS, "adam")
+    return {
+        name: _check_kind(f"optimizer.{name}", shared | own.get(name, {}), OPTIMIZERS, "adam")
+        for name in updates
+    }
+
+
+def changed_keys(old: Recipe, new: Recipe) -> list[str]:
+    """Dotted keys that differ and that a resumed run must not change."""
+    before, after = flat(old.values), flat(new.values)
+    return sorted(
+        key
+        for key in before.keys() | after.keys()
+        if before.get(key) != after.get(key) and key not in BESIDES | LENGTH
+    )
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as {"section.key": value}."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def without(table: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in keys}

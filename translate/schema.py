@@ -1,0 +1,77 @@
+"""Tables of a recipe checked against the signatures that they become arguments of.
+
+A constructor's keyword arguments, with their types and defaults, are the one truth of what a
+section may hold. Numbers' ranges are the constructors' own to check.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from translate.errors import UserError, nearest
+
+
+@contextmanager
+def blaming(section: str) -> Iterator[None]:
+    """A constructor's ValueError becomes the section's UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"recipe: [{section}] {error}") from None
+
+
+def arguments(function: Callable[..., Any]) -> set[str]:
+    """Names of all of a function's arguments."""
+    return set(inspect.signature(function).parameters)
+
+
+def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Keyword-only arguments, which recipes set; the others are for the program to give."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def check(
+    section: str, values: Mapping[str, Any], functions: Iterable[Callable[..., Any]]
+) -> dict[str, Any]:
+    """``values`` completed with the functions' defaults; UserError at the first wrong key or type.
+
+    Where two functions share an argument the later one's type and default count.
+    """
+    known = {name: p for function in functions for name, p in keywords(function).items()}
+    for key in values:
+        if key not in known:
+            raise UserError(f"recipe: [{section}] has no key {key!r}{nearest(key, known)}")
+    model: type[BaseModel] = create_model(
+        "Section",
+        __config__=ConfigDict(extra="forbid", strict=True),
+        **{  # type: ignore[call-overload]
+            name: (p.annotation, ... if p.default is p.empty else p.default)
+            for name, p in known.items()
+        },
+    )
+    try:  # strict JSON takes a list for a tuple and an integer for a float, and nothing else
+        checked = model.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise UserError(f"recipe: [{section}] {_sentence(error, values)}") from None
+    return {name: getattr(checked, name) for name in known}
+
+
+def _sentence(error: ValidationError, values: Mapping[str, Any]) -> str:
+    """One line for the first wrong key; a union's alternatives are joined by "or"."""
+    problems = error.errors()
+    key = problems[0]["loc"][0]
+    if problems[0]["type"] == "missing":
+        return f"{key} is missing"
+    wishes = [_wish(problem["msg"]) for problem in problems if problem["loc"][0] == key]
+    return f"{key} = {json.dumps(values[str(key)])}: should be {' or '.join(dict.fromkeys(wishes))}"
+
+
+def _wish(message: str) -> str:
+    return message.removeprefix("Input should be ").removeprefix("a valid ")

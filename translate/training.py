@@ -1,0 +1,299 @@
+"""A run from its recipe: builds the parts, starts, resumes, trains, and writes the run folder."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gan_core.checkpoint import save_model
+from gan_core.precision import resolve as resolve_precision
+from gan_core.routing import trainable
+from gan_core.trainer import Logs, Trainer, TrainingError, run
+from translate.data import DATA_SETS
+from translate.data.loader import Batches
+from translate.data.unpaired import Unpaired
+from translate.errors import UserError
+from translate.methods import TranslationMethod
+from translate.recipe import Recipe, changed_keys, resolve
+from translate.recipe_file import read
+from translate.run_folder import RunFolder
+from translate.samples import judge, sample_grid
+from translate.schema import blaming
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Run:
+    """The parts of a run, built from its recipe."""
+
+    recipe: Recipe
+    device: torch.device
+    method: TranslationMethod
+    data: Unpaired
+    trainer: Trainer
+    describe: dict[str, dict[str, Any]]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Batch keys to the domains' names."""
+        return dict(zip(("x", "y"), self.data.names, strict=True))
+
+    def model_header(self) -> dict[str, Any]:
+        names = self.names
+        return {
+            "method": self.recipe.method,
+            "networks": {name: self.describe[name] for name in self.method.averaged},
+            "translations": [
+                {"network": network, "from": names[source], "to": names[target]}
+                for network, (source, target) in self.method.translations.items()
+            ],
+            "channels": {names[key]: n for key, n in self.data.channels_of().items()},
+            "size": self.recipe.size,
+            "range": [-1, 1],
+            "recipe": self.recipe.header(),
+        }
+
+    def save_model(self, path: Path) -> None:
+        tensors = {
+            f"{name}.{key}": tensor
+            for name, net in self.trainer.average.nets.items()
+            for key, tensor in net.state_dict().items()
+        }
+        save_model(path, tensors, self.model_header())
+
+
+def find_device(name: str) -> torch.device:
+    """``auto`` (CUDA, then MPS, then CPU) or a device by name; UserError if it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        here = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        here += ["mps"] if torch.backends.mps.is_available() else []
+        raise UserError(f"there is no device {name!r} here; choose {', '.join(here)}") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"device {name!r} holds no numbers to train on; choose cpu, cuda or mps")
+    return device
+
+
+def build(recipe: Recipe, say: Say) -> Run:
+    """Everything a run needs, in memory; ``auto`` values are resolved into the recipe."""
+    device = find_device(recipe.values["run"]["device"])
+    with blaming("run"):
+        recipe.values["run"]["precision"] = resolve_precision(
+            recipe.values["run"]["precision"], device
+        )
+    seed = recipe.values["run"]["seed"]
+    with blaming("data"):
+        data_set = DATA_SETS[recipe.make_method().data]
+        data = data_set(seed, **recipe.keywords("data", data_set))
+    recipe.values["data"]["names"] = data.names
+    method = recipe.make_method()
+    torch.manual_seed(seed)  # the networks' first weights
+    nets, describe = recipe.make_networks(method, data.channels_of())
+    for net in nets.values():
+        net.to(device)
+    optimizers = {
+        update.name: recipe.make_optimizer(update.name, trainable(update, nets))
+        for update in method.updates
+    }
+    with blaming("run"):
+        trainer = Trainer(
+            method,
+            nets,
+            optimizers,
+            steps_of(recipe, data),
+            recipe.make_rate(),
+            say,
+            **recipe.keywords("run", Trainer),
+        )
+    return Run(recipe, device, method, data, trainer, describe)
+
+
+def steps_of(recipe: Recipe, data: Unpaired) -> int:
+    """Length of the run in steps; an epoch shows the larger domain once."""
+    schedule, accumulate = recipe.values["schedule"], recipe.values["run"]["accumulate"]
+    if schedule["steps"] < 0 or schedule["epochs"] < 0:
+        raise UserError("recipe: [schedule] steps and epochs must be 0 or more")
+    steps = schedule["steps"] or schedule["epochs"] * -(-data.batches_per_epoch() // accumulate)
+    if steps == 0:
+        raise UserError("recipe: [schedule] give steps or epochs, such as epochs = 200")
+    return int(steps)
+
+
+def open_run(path: Path, overrides: list[tuple[str, Any]], method: str | None) -> Recipe:
+    """The recipe of a run folder to resume; refuses, by name, changes that would break it."""
+    if not (path / "recipe.toml").is_file():
+        raise UserError(f"{path} is not a run folder: it has no recipe.toml")
+    before = resolve(read(str(path / "recipe.toml")), [], method)
+    after = resolve(read(str(path / "recipe.toml")), overrides, method)
+    changed = changed_keys(before, after)
+    if changed:
+        raise UserError(
+            f"a resumed run cannot change {', '.join(changed)}: start a new one, or edit "
+            f"{path / 'recipe.toml'} if the run may go another way from here"
+        )
+    return after
+
+
+def folder_of(run_: Run, path: Path) -> RunFolder:
+    with blaming("run"):
+        return RunFolder(path, **run_.recipe.keywords("run", RunFolder))
+
+
+def train(
+    run_: Run,
+    folder: RunFolder,
+    *,
+    stop: Callable[[], bool],
+    show: Callable[[int, Logs], None],
+    say: Say,
+    resume: bool = False,
+) -> bool:
+    """Train to the end or until ``stop()``; return whether the end was reached.
+
+    The folder exists with its recipe. What was trained is saved whichever way this returns; after
+    a training error too, so that a run can be gone on with.
+    """
+    trainer, broken, loader = run_.trainer, {}, run_.recipe.keywords("data", Batches)
+    if resume:
+        state = folder.latest()
+        trainer.load_state_dict(_to_device(state["trainer"], run_.device))
+        broken = state["broken"]
+        folder.forget_log_after(trainer.counts["step"])
+    with blaming("data"):
+        batches = Batches(run_.data, trainer.counts["batches"], run_.device, broken, say, **loader)
+    held_out = run_.data.held_out_batch(max(folder.judged, folder.samples))
+    meter = _Meter(trainer)
+
+    def log(_: Logs) -> None:
+        folder.log(meter.report())
+
+    def sample(_: Logs) -> None:
+        step, nets = trainer.counts["step"], trainer.average.nets
+        few = {key: images[: folder.samples].to(run_.device) for key, images in held_out.items()}
+        precision = trainer.precision
+        folder.save_sample(step, sample_grid(nets, run_.method.translations, few, precision))
+        if any(run_.data.held_out):
+            figures = judge(nets, run_.method.translations, held_out, run_.device, precision)
+            folder.log({"step": step, **{f"swd {run_.names[k]}": v for k, v in figures.items()}})
+
+    def save(_: Logs) -> None:
+        step = trainer.counts["step"]
+        folder.save_state({"trainer": trainer.state_dict(), "broken": batches.broken}, step)
+        run_.save_model(folder.model)
+
+    def each(logs: Logs) -> None:
+        meter.take(logs)
+        show(trainer.counts["step"], logs)
+
+    every = {each: 1, log: folder.log_every, sample: folder.sample_every}
+    every[save] = folder.checkpoint_every
+    if trainer.counts["step"] >= trainer.steps:
+        say(f"nothing to do: {trainer.counts['step']} of {trainer.steps} steps are done")
+        return True
+    try:
+        finished = run(trainer, batches, every=every, stop=stop)
+    except TrainingError as error:
+        save({})
+        raise UserError(str(error)) from error
+    if not finished:
+        save({})
+    return finished
+
+
+class _Meter:
+    """Means of the losses, and rates, since the last report."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self._restart()
+
+    def _restart(self) -> None:
+        self.sums: dict[str, list[float]] = defaultdict(list)
+        self.since, self.images = time.perf_counter(), self.trainer.counts["images"]
+
+    def take(self, logs: Logs) -> None:
+        for name, value in logs.items():
+            self.sums[name].append(value)
+
+    def report(self) -> dict[str, Any]:
+        counts = self.trainer.counts
+        seconds = time.perf_counter() - self.since
+        line = {
+            "step": counts["step"],
+            "images": counts["images"],
+            **{name: sum(values) / len(values) for name, values in self.sums.items()},
+            "images_per_second": (counts["images"] - self.images) / seconds,
+            "memory_mb": peak_memory(self.trainer.device) / 2**20,
+            "redone": counts["redone"],
+            "skipped": counts["skipped"],
+        }
+        self._restart()
+        return line
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that was allocated on a CUDA device, else the process's largest size."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _to_device(state: Any, device: torch.device) -> Any:
+    """Tensors of nested containers on a device (the optimisers and the pool need theirs there)."""
+    if isinstance(state, torch.Tensor):
+        return state.to(device)
+    if isinstance(state, dict):
+        return {key: _to_device(value, device) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(_to_device(value, device) for value in state)
+    return state
+
+
+def expect(run_: Run, steps: int = 3) -> dict[str, Any]:
+    """What a run would cost, from ``steps`` steps done in memory on its own data."""
+    trainer = run_.trainer
+    batches = Batches(run_.data, 0, run_.device, {}, workers=0)
+    trainer.step(batches)  # the first step allocates and chooses algorithms
+    began = time.perf_counter()
+    for _ in range(steps):
+        trainer.step(batches)
+    seconds = (time.perf_counter() - began) / steps
+    return {
+        "method": run_.recipe.method,
+        "domains": " and ".join(run_.data.names),
+        "pictures": " and ".join(str(len(files)) for files in run_.data.files),
+        "device": str(run_.device),
+        "precision": trainer.precision,
+        "parameters": {name: parameters(net) for name, net in trainer.nets.items()},
+        "steps": trainer.steps,
+        "seconds_per_step": seconds,
+        "hours": seconds * trainer.steps / 3600,
+        "memory_bytes": peak_memory(run_.device),
+        "disk_bytes": _bytes(trainer.state_dict()) * run_.recipe.values["run"]["keep"],
+    }
+
+
+def parameters(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def _bytes(state: Any) -> int:
+    if isinstance(state, torch.Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, dict):
+        return sum(map(_bytes, state.values()))
+    return sum(map(_bytes, state)) if isinstance(state, list | tuple) else 0
