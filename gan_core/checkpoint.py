@@ -1,56 +1,22 @@
 """Two kinds of file: the training state (exact resume) and the model file (what use needs).
 
-Both are written whole or not at all: to a temporary file beside the target, flushed to the disk,
-then renamed. Neither is ever read with pickle's power to run code.
+Both are written whole or not at all (``gan_core.files``), and neither is ever read with pickle's
+power to run code.
 """
 
 import json
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from gan_core.files import FileError, temporary_of, write_whole
+
 FORMAT = 1
 _STATE = re.compile(r"step-(\d+)\.pt")
-
-
-class FileError(OSError):
-    """A checkpoint or model file that cannot be written or read; the message is for people."""
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Give ``write`` an open file that becomes ``path`` only when all of it is on the disk."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch.save turns a failed write into RuntimeError
-        temporary.unlink(missing_ok=True)
-        reason = _root_cause(error)
-        raise FileError(
-            f"could not write {path}: {reason}; what was there before is untouched"
-        ) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _root_cause(error: BaseException) -> str:
-    """The operating system's words, which torch.save hides behind its own."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return str(error)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -65,6 +31,9 @@ def save_state(folder: Path, state: Mapping[str, Any], step: int, keep: int) -> 
     state: nested dictionaries, lists and tuples of numbers, strings and tensors.
     """
     path = folder / f"step-{step:08d}.pt"
+    for left in folder.glob(temporary_of(folder / "step-*.pt").name):
+        if left != temporary_of(path):  # of a process that was killed while it wrote
+            left.unlink()
     write_whole(path, lambda file: torch.save(state, file))
     for old in checkpoints(folder)[:-keep]:
         old.unlink()
@@ -77,7 +46,8 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         raise FileError(f"{path} is not a readable checkpoint ({error})") from error
-    assert isinstance(state, dict)
+    if not isinstance(state, dict):
+        raise FileError(f"{path} is not a readable checkpoint (it holds a {type(state).__name__})")
     return state
 
 
@@ -99,8 +69,9 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("header", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file}
+            header = _header(file.metadata() or {})
+            names = file.keys()  # safe_open itself cannot be iterated over
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise FileError(f"{path} is not a readable model file ({error})") from error
     if header.get("format") != FORMAT:
@@ -109,3 +80,12 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{header.get('format')!r}, this version reads {FORMAT}"
         )
     return tensors, header
+
+
+def _header(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Empty where the file is another program's."""
+    try:
+        header = json.loads(metadata.get("header", "{}"))
+    except ValueError:
+        return {}
+    return header if isinstance(header, dict) else {}

@@ -34,7 +34,12 @@ def cosine() -> Rate:
 def step(*, decay_every: float = 0.25, decay_by: float = 0.1) -> Rate:
     """Multiplied by ``decay_by`` each time a share ``decay_every`` of the run has passed."""
     _share("decay_every", decay_every)
-    return lambda now, steps: decay_by ** math.floor(now / max(decay_every * steps, 1.0))
+
+    def rate(now: int, steps: int) -> float:
+        passed = now / max(decay_every * steps, 1.0)
+        return decay_by ** math.floor(passed + 1e-9)  # 0.07 * 100 is a little more than 7
+
+    return rate
 
 
 def _share(name: str, value: float) -> None:

@@ -152,6 +152,7 @@ class Trainer:
         """Run updates in order; yields each with its losses once its optimiser has stepped."""
         torch.manual_seed(_seed(self.seed, self.counts["batches"]))
         deferred: list[tuple[Update, Logs]] = []
+        means: dict[Update, dict[str, Tensor]] = {}
         groups = [list(updates)] if len(micro) == 1 else [[update] for update in updates]
         for group in groups:  # updates of a group share a scene
             with only_trains(group, self.nets):
@@ -164,9 +165,13 @@ class Trainer:
                     for update in group:
                         keep = plan.joint and update is not group[-1]
                         terms = self._backward(update, scene, precision, keep)
+                        so_far = means.get(update)
+                        if so_far is not None:
+                            terms = {name: so_far[name] + term for name, term in terms.items()}
+                        means[update] = terms
                         if position < len(micro) - 1:
                             continue
-                        logs = self._check(update, terms, batch, precision)
+                        logs = self._check(update, terms, micro, precision)
                         if plan.joint:
                             deferred.append((update, logs))
                         else:
@@ -184,10 +189,10 @@ class Trainer:
         scale = self.scales[update.name].value if precision == "fp16" else 1.0
         total = torch.stack(list(terms.values())).sum() * (scale / self.accumulate)
         total.backward(inputs=trainable(update, self.nets), retain_graph=keep)
-        return {name: term.detach() for name, term in terms.items()}
+        return {name: term.detach() / self.accumulate for name, term in terms.items()}
 
     def _check(
-        self, update: Update, terms: Mapping[str, Tensor], batch: Batch, precision: str
+        self, update: Update, terms: Mapping[str, Tensor], micro: Sequence[Batch], precision: str
     ) -> Logs:
         """Undo the loss scale; bring terms and gradient norm to the host; refuse if not finite."""
         grads = [p.grad for p in trainable(update, self.nets) if p.grad is not None]
@@ -200,26 +205,28 @@ class Trainer:
         if bad:
             raise _NotFiniteError(update, f"loss {', '.join(bad)} is not finite")
         if not math.isfinite(values[-1]):
-            blamed = ", ".join(self._blame(update, batch, precision)) or "the sum of losses"
+            blamed = ", ".join(self._blame(update, micro, precision)) or "the sum of losses"
             raise _NotFiniteError(update, f"gradient of {blamed} is not finite")
         return logs
 
-    def _blame(self, update: Update, batch: Batch, precision: str) -> list[str]:
+    def _blame(self, update: Update, micro: Sequence[Batch], precision: str) -> list[str]:
         """Which terms' own gradients are not finite: each is computed alone, once more."""
-        with autocast(precision, self.device):
-            terms = self.method.losses(update, self.nets, self.method.scene(self.nets, batch))
         scale = self.scales[update.name].value if precision == "fp16" else 1.0
         owned = trainable(update, self.nets)
-        return [
-            name
-            for name, term in terms.items()
-            if any(
-                g is not None and not bool(g.isfinite().all())
-                for g in torch.autograd.grad(
+        blamed: dict[str, None] = {}
+        for batch in micro:
+            with autocast(precision, self.device):
+                scene = self.method.scene(self.nets, batch)
+                terms = self.method.losses(update, self.nets, scene)
+            for name, term in terms.items():
+                if not term.requires_grad:
+                    continue
+                grads = torch.autograd.grad(
                     term * scale, owned, retain_graph=True, allow_unused=True
                 )
-            )
-        ]
+                if any(g is not None and not bool(g.isfinite().all()) for g in grads):
+                    blamed[name] = None
+        return list(blamed)
 
     def _move(self, update: Update, precision: str) -> None:
         self.optimizers[update.name].step()

@@ -4,7 +4,8 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("torch", "albumentations", "kornia", "numpy", "safetensors", "pydantic", "typer")
+PACKAGES = ("torch", "albumentations", "kornia", "numpy", "safetensors", "pydantic", "tomlkit")
+PACKAGES += ("typer", "rich")
 CV2_WHEELS = ("opencv-python", "opencv-python-headless")
 
 

@@ -9,6 +9,7 @@ command line. A recipe names no code: kinds are looked up in the packages' table
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import tomlkit
@@ -17,12 +18,12 @@ from torch import nn
 from gan_core.optimizers import OPTIMIZERS
 from gan_core.schedules import POLICIES
 from gan_core.trainer import Trainer
-from translate.data import DATA_SETS
 from translate.data.loader import Batches
+from translate.data.sets import DATA_SETS
 from translate.errors import UserError, nearest
 from translate.methods import TranslationMethod, find_method
 from translate.networks import NETWORKS
-from translate.recipe_file import SECTIONS, fill, override
+from translate.recipe_file import LENGTH, SECTIONS, fill, override
 from translate.run_folder import RunFolder
 from translate.schema import arguments, blaming, check, keywords
 
@@ -30,10 +31,10 @@ from translate.schema import arguments, blaming, check, keywords
 # between a run and its resumption, and are left out of the model file.
 BESIDES = {
     "data.workers",
+    "data.max_broken",
     "run.device",
     *(f"run.{name}" for name in keywords(RunFolder)),
 }
-LENGTH = {"schedule.steps", "schedule.epochs"}
 PATHS = {"data.domains", "data.validation"}
 
 
@@ -124,8 +125,11 @@ class Recipe:
 def resolve(
     document: tomlkit.TOMLDocument, overrides: Sequence[tuple[str, Any]], method: str | None = None
 ) -> Recipe:
-    """Apply overrides ("section.key", value) to a document and check every key of it."""
-    for dotted, value in overrides:
+    """Apply overrides ("section.key", value) to a document and check every key of it.
+
+    Kinds come first, since they drop arguments; paths are those seen from the working directory.
+    """
+    for dotted, value in sorted(overrides, key=lambda pair: not pair[0].endswith(".kind")):
         override(document, dotted, value)
     raw = document.unwrap()
     for section in raw:
@@ -138,6 +142,7 @@ def resolve(
     if not isinstance(name, str):
         raise UserError('recipe: [method] must say name, such as name = "cyclegan"')
     if method is not None and name != method:
+        find_method(method)  # it may be the wrong one, rather than the recipe
         raise UserError(f"this recipe is for the method {name!r}, not {method!r}")
     maker = find_method(name)
     data = DATA_SETS[maker.data]
@@ -155,6 +160,9 @@ def resolve(
         "schedule": _check_kind("schedule", raw.get("schedule", {}), POLICIES, "linear", [length]),
         "run": check("run", raw.get("run", {}), [Trainer, RunFolder, place]),
     }
+    for dotted in PATHS:
+        section, key = dotted.split(".")
+        values[section][key] = tuple(str(Path(path).absolute()) for path in values[section][key])
     return Recipe(values, document)
 
 
@@ -179,18 +187,21 @@ def _check_kind(
 
 
 def _check_optimizer(table: dict[str, Any], updates: Sequence[str]) -> dict[str, Any]:
-    """One table for all updates, or one for each, which may lean on keys beside them."""
+    """One table for all updates, or one for each, which leans on a table of its kind beside it."""
     own = {name: sub for name, sub in table.items() if isinstance(sub, dict)}
     for name in own:
         if name not in updates:
             raise UserError(f"recipe: [optimizer.{name}]: no such update{nearest(name, updates)}")
     shared = without(table, *own)
+    checked = _check_kind("optimizer", shared, OPTIMIZERS, "adam")
     if not own:
-        return _check_kind("optimizer", shared, OPTIMIZERS, "adam")
-    return {
-        name: _check_kind(f"optimizer.{name}", shared | own.get(name, {}), OPTIMIZERS, "adam")
-        for name in updates
-    }
+        return checked
+    full = {}
+    for name in updates:
+        mine = {"kind": checked["kind"], **own.get(name, {})}
+        lent = shared if mine["kind"] == checked["kind"] else {}
+        full[name] = _check_kind(f"optimizer.{name}", lent | mine, OPTIMIZERS)
+    return full
 
 
 def changed_keys(old: Recipe, new: Recipe) -> list[str]:

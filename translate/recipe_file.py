@@ -12,6 +12,7 @@ import tomlkit
 from translate.errors import UserError, nearest
 
 SECTIONS = ("method", "data", "networks", "optimizer", "schedule", "run")
+LENGTH = {"schedule.steps", "schedule.epochs"}  # of every run, whatever its schedule's kind
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -67,7 +68,7 @@ def override(document: tomlkit.TOMLDocument, dotted: str, value: Any) -> None:
             raise UserError(f"--set {dotted}: {part} is a value, not a section")
     if key in ("kind", "name") and table.get(key) != value and path != ["method"]:
         for other in list(table):  # another kind has other arguments
-            if not isinstance(table[other], dict):
+            if not isinstance(table[other], dict) and f"{path[0]}.{other}" not in LENGTH:
                 del table[other]
     table[key] = value
 

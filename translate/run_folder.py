@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gan_core.checkpoint import FileError, checkpoints, load_state, save_state, write_whole
+from gan_core.checkpoint import checkpoints, load_state, save_state
+from gan_core.files import FileError, write_whole
 from translate.data.image import write
 from translate.errors import UserError
 

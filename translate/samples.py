@@ -42,10 +42,17 @@ def judge(
     device: torch.device,
     precision: str,
 ) -> dict[str, float]:
-    """Sliced Wasserstein distance of each translation's pictures to real ones of its domain."""
+    """Sliced Wasserstein distance of each translation's pictures to real ones of its domain.
+
+    Only of pictures of one size: without preprocessing the two domains' may differ.
+    """
     figures = {}
     for network, (source, target) in translations.items():
         made = apply(nets[network], held_out[source].to(device), precision)
-        count = min(len(made), len(held_out[target]))
-        figures[target] = sliced_wasserstein(held_out[target][:count], made[:count]).mean
+        real, count = held_out[target], min(len(made), len(held_out[target]))
+        if real.shape[1:] == made.shape[1:]:
+            smallest = min(16, *real.shape[2:])
+            figures[target] = sliced_wasserstein(
+                real[:count], made[:count], smallest=smallest
+            ).mean
     return figures

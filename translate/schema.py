@@ -57,7 +57,7 @@ def check(
         },
     )
     try:  # strict JSON takes a list for a tuple and an integer for a float, and nothing else
-        checked = model.model_validate_json(json.dumps(values))
+        checked = model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise UserError(f"recipe: [{section}] {_sentence(error, values)}") from None
     return {name: getattr(checked, name) for name in known}
@@ -67,11 +67,14 @@ def _sentence(error: ValidationError, values: Mapping[str, Any]) -> str:
     """One line for the first wrong key; a union's alternatives are joined by "or"."""
     problems = error.errors()
     key = problems[0]["loc"][0]
-    if problems[0]["type"] == "missing":
+    if key not in values:
         return f"{key} is missing"
-    wishes = [_wish(problem["msg"]) for problem in problems if problem["loc"][0] == key]
-    return f"{key} = {json.dumps(values[str(key)])}: should be {' or '.join(dict.fromkeys(wishes))}"
+    wishes = [_wish(problem) for problem in problems if problem["loc"][0] == key]
+    said = json.dumps(values[str(key)], default=str)  # TOML has dates, JSON has not
+    return f"{key} = {said}: should be {' or '.join(dict.fromkeys(wishes))}"
 
 
-def _wish(message: str) -> str:
-    return message.removeprefix("Input should be ").removeprefix("a valid ")
+def _wish(problem: Any) -> str:
+    if problem["type"] in ("missing", "too_long", "too_short"):  # a tuple's
+        return "a list of another length"
+    return str(problem["msg"]).removeprefix("Input should be ").removeprefix("a valid ")

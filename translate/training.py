@@ -1,5 +1,6 @@
 """A run from its recipe: builds the parts, starts, resumes, trains, and writes the run folder."""
 
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from gan_core.checkpoint import save_model
 from gan_core.precision import resolve as resolve_precision
 from gan_core.routing import trainable
 from gan_core.trainer import Logs, Trainer, TrainingError, run
-from translate.data import DATA_SETS
-from translate.data.loader import Batches
+from translate.data.loader import Batches, resolve_workers
+from translate.data.sets import DATA_SETS
 from translate.data.unpaired import Unpaired
 from translate.errors import UserError
 from translate.methods import TranslationMethod
@@ -94,9 +95,15 @@ def build(recipe: Recipe, say: Say) -> Run:
             recipe.values["run"]["precision"], device
         )
     seed = recipe.values["run"]["seed"]
+    if not 0 <= seed < 2**63:
+        raise UserError(f"recipe: [run] seed must be from 0 to 2^63 - 1, not {seed}")
     with blaming("data"):
         data_set = DATA_SETS[recipe.make_method().data]
         data = data_set(seed, **recipe.keywords("data", data_set))
+        resolve_workers(recipe.values["data"]["workers"], device)
+        # What the first step would stumble over is told now, before a run folder is made.
+        next(Batches(data, 0, device, workers=0))
+        data.held_out_batch(1)
     recipe.values["data"]["names"] = data.names
     method = recipe.make_method()
     torch.manual_seed(seed)  # the networks' first weights
@@ -162,18 +169,18 @@ def train(
 ) -> bool:
     """Train to the end or until ``stop()``; return whether the end was reached.
 
-    The folder exists with its recipe. What was trained is saved whichever way this returns; after
-    a training error too, so that a run can be gone on with.
+    The folder exists with its recipe. What was trained is saved whichever way this ends; after a
+    training error and too many unreadable files too, so that a run can be gone on with.
     """
-    trainer, broken, loader = run_.trainer, {}, run_.recipe.keywords("data", Batches)
+    trainer, loader = run_.trainer, run_.recipe.keywords("data", Batches)
     if resume:
         state = folder.latest()
         trainer.load_state_dict(_to_device(state["trainer"], run_.device))
-        broken = state["broken"]
         folder.forget_log_after(trainer.counts["step"])
     with blaming("data"):
-        batches = Batches(run_.data, trainer.counts["batches"], run_.device, broken, say, **loader)
-    held_out = run_.data.held_out_batch(max(folder.judged, folder.samples))
+        batches = Batches(run_.data, trainer.counts["batches"], run_.device, say, **loader)
+    judging = any(run_.data.held_out)
+    held_out = run_.data.held_out_batch(folder.judged if judging else folder.samples)
     meter = _Meter(trainer)
 
     def log(_: Logs) -> None:
@@ -184,13 +191,13 @@ def train(
         few = {key: images[: folder.samples].to(run_.device) for key, images in held_out.items()}
         precision = trainer.precision
         folder.save_sample(step, sample_grid(nets, run_.method.translations, few, precision))
-        if any(run_.data.held_out):
+        if judging:
             figures = judge(nets, run_.method.translations, held_out, run_.device, precision)
             folder.log({"step": step, **{f"swd {run_.names[k]}": v for k, v in figures.items()}})
 
     def save(_: Logs) -> None:
         step = trainer.counts["step"]
-        folder.save_state({"trainer": trainer.state_dict(), "broken": batches.broken}, step)
+        folder.save_state({"trainer": trainer.state_dict()}, step)
         run_.save_model(folder.model)
 
     def each(logs: Logs) -> None:
@@ -201,10 +208,11 @@ def train(
     every[save] = folder.checkpoint_every
     if trainer.counts["step"] >= trainer.steps:
         say(f"nothing to do: {trainer.counts['step']} of {trainer.steps} steps are done")
+        run_.save_model(folder.model)  # a kill may have come between the last state and its model
         return True
     try:
         finished = run(trainer, batches, every=every, stop=stop)
-    except TrainingError as error:
+    except (TrainingError, UserError) as error:
         save({})
         raise UserError(str(error)) from error
     if not finished:
@@ -247,9 +255,12 @@ def peak_memory(device: torch.device) -> int:
     """Bytes: the most that was allocated on a CUDA device, else the process's largest size."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource  # not on Windows
+    if sys.platform == "win32":
+        return 0  # it does not say
+    import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _to_device(state: Any, device: torch.device) -> Any:
@@ -266,7 +277,7 @@ def _to_device(state: Any, device: torch.device) -> Any:
 def expect(run_: Run, steps: int = 3) -> dict[str, Any]:
     """What a run would cost, from ``steps`` steps done in memory on its own data."""
     trainer = run_.trainer
-    batches = Batches(run_.data, 0, run_.device, {}, workers=0)
+    batches = Batches(run_.data, 0, run_.device, workers=0)
     trainer.step(batches)  # the first step allocates and chooses algorithms
     began = time.perf_counter()
     for _ in range(steps):

@@ -13,6 +13,12 @@ def convert(
     to: Annotated[
         str | None, typer.Option(help="The domain to translate to [default: the second].")
     ] = None,
+    at: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Translate at this shorter side, then scale back [default: as is]."
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one shape at a time.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
@@ -28,8 +34,8 @@ def convert(
     from translate.convert.translator import open_translator
     from translate.training import find_device
 
-    translator, chosen = open_translator(model, to, find_device(device), precision)
-    jobs, folder = plan(source, target)
+    translator, chosen = open_translator(model, to, find_device(device), precision, at)
+    jobs, folder = plan(source, target, colour=translator.makes > 1)
     title = f"{chosen['from']} to {chosen['to']}"
     with bar(title, len(jobs)) as shown:
         report = convert_jobs(

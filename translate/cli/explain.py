@@ -29,10 +29,13 @@ def explain(
     from rich.console import Console
     from rich.table import Table
 
+    short = {"trains": "trains", "passes through": "passes", "not touched": "-"}
     networks = list(next(iter(next(iter(matrix.values())).values())))
     table = Table("update", "loss term", *networks, box=box.SIMPLE_HEAD)
     for update, terms in matrix.items():
         for position, (term, cells) in enumerate(terms.items()):
-            table.add_row("" if position else update, term, *cells.values())
+            table.add_row("" if position else update, term, *(short[c] for c in cells.values()))
         table.add_section()
-    Console(highlight=False, width=None).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("trains: its weights move   passes: gradient goes through   -: not reached")

@@ -15,7 +15,7 @@ def conclude(done: str, report: Report, folder: Path) -> None:
     if report.already:
         words.append(f"{report.already} were there already (--overwrite does them again)")
     if listed:
-        words.append(f"{len(report.failures)} could not be read: see {listed}")
+        words.append(f"{len(report.failures)} failed: see {listed}")
     typer.echo(", ".join(words))
     if listed:
         sys.exit(1)

@@ -1,5 +1,6 @@
 """``translate train``."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,18 +42,17 @@ def train(
 ) -> None:
     """Train a system on folders of pictures: translate train cyclegan --domains sketches photos"""
     overrides: dict[str, Any] = {
+        "data.domains": domains and list(domains),
         "data.names": names and list(names),
         "data.size": size,
         "data.batch_size": batch_size,
-        "schedule.steps": steps if steps is not None or epochs is None else 0,
-        "schedule.epochs": epochs,
         "run.seed": seed,
         "run.device": device,
         "run.precision": precision,
         "data.workers": workers,
     }
-    if domains is not None:
-        overrides["data.domains"] = [str(Path(folder).absolute()) for folder in domains]
+    if steps is not None or epochs is not None:  # instead of the recipe's length, however given
+        overrides |= {"schedule.steps": steps or 0, "schedule.epochs": epochs or 0}
 
     from translate.cli.progress import bar, losses_line, say
     from translate.errors import UserError
@@ -72,13 +72,15 @@ def train(
         chosen = open_run(resume, given, method)
     else:
         document = read(recipe) if recipe else default_recipe(method)
+        if "domains" not in document.get("data", {}) and "data.domains" not in dict(given):
+            raise UserError("give the two folders of pictures: --domains sketches photos")
         chosen = resolve(document, given, method)
     run = build(chosen, say)
+    path = resume or out or Path("runs") / "-".join([method, *run.data.names])
+    folder = folder_of(run, path)
     if dry_run:
         _print_expectation(expect(run))
         return
-    path = resume or out or Path("runs") / "-".join([method, *run.data.names])
-    folder = folder_of(run, path)
     if resume is None:
         folder.create(chosen.toml(), overwrite)
     else:
@@ -106,7 +108,7 @@ def train(
         return
     say(
         f"stopped at step {trainer.counts['step']} of {trainer.steps}, all saved; go on with: "
-        f"translate train {method} --resume {path}"
+        f"translate train {method} --resume {shlex.quote(str(path))}"
     )
     sys.exit(128 + signal_number)
 

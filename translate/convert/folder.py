@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gan_core.checkpoint import write_whole
+from gan_core.files import write_whole
 from translate.data.folders import pictures
-from translate.data.image import SUFFIXES, BrokenImage, read, write
+from translate.data.header import BrokenImage
+from translate.data.image import SUFFIXES, read, write
 from translate.errors import UserError
 
 Job = tuple[Path, Path]
@@ -19,25 +20,31 @@ Job = tuple[Path, Path]
 
 @dataclass
 class Report:
-    """What a conversion came to; ``failures`` are pictures that could not be read, and why."""
+    """What a conversion came to; ``failures``: pictures not read or not written, and why."""
 
     converted: int = 0
     already: int = 0
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def plan(source: Path, target: Path) -> tuple[list[Job], Path]:
+def plan(source: Path, target: Path, colour: bool = False) -> tuple[list[Job], Path]:
     """Pairs of input and output files, and the folder that the outputs lie in.
 
     A folder keeps its sub-folders and names. A file goes to the file ``target`` if that has a
     picture's suffix, else into the folder ``target`` under its own name.
+    colour: of the outputs. Grey formats hold none, so that .pgm becomes .ppm.
     """
     if not source.exists():
         raise UserError(f"there is no file or folder {source}")
     if source.is_file():
         if source.suffix.lower() not in SUFFIXES:
             raise UserError(f"{source} is no picture: its suffix is none of {', '.join(SUFFIXES)}")
-        output = target if target.suffix.lower() in SUFFIXES else target / source.name
+        if target.suffix.lower() in SUFFIXES and not target.is_dir():
+            output = target
+            if colour and output.suffix.lower() == ".pgm":
+                raise UserError(f"{output} would hold no colour: name it {output.stem}.ppm or .png")
+        else:
+            (output,) = _names([Path(source.name)], target, colour)
         if output.resolve() == source.resolve():
             raise UserError(f"{output} would overwrite its own source; choose another target")
         return [(source, output)], output.parent
@@ -46,7 +53,22 @@ def plan(source: Path, target: Path) -> tuple[list[Job], Path]:
         raise UserError(f"{target} lies in {source}: results would become sources; choose another")
     if target.is_file():
         raise UserError(f"{target} is a file; a folder is needed for the pictures of {source}")
-    return [(path, target / path.relative_to(source)) for path in pictures(source)], target
+    found = pictures(source)
+    outputs = _names([path.relative_to(source) for path in found], target, colour)
+    return list(zip(found, outputs, strict=True)), target
+
+
+def _names(names: Sequence[Path], target: Path, colour: bool) -> list[Path]:
+    """The names below ``target``, no two equal: a.pgm is a.ppm or, beside one, a-pgm.ppm."""
+    taken, outputs = set(names), []
+    for name in names:
+        if colour and name.suffix.lower() == ".pgm":
+            name = name.with_suffix(".ppm")
+            while name in taken:
+                name = name.with_name(f"{name.stem}-pgm.ppm")
+            taken.add(name)
+        outputs.append(target / name)
+    return outputs
 
 
 def convert(
@@ -69,16 +91,23 @@ def convert(
     report.already = len(jobs) - len(open_jobs)
     waiting: OrderedDict[tuple[object, ...], list[tuple[Job, np.ndarray]]] = OrderedDict()
     with ThreadPoolExecutor() as readers, ThreadPoolExecutor() as writers:
-        writing: list[Future[None]] = []
+        writing: list[tuple[Path, Future[None]]] = []
+
+        def wait_for_all_but(count: int) -> None:
+            while len(writing) > count:
+                source, future = writing.pop(0)
+                try:
+                    future.result()
+                    report.converted += 1
+                except ValueError as error:  # nothing that the output's format can hold
+                    report.failures[str(source)] = f"{source}: {error}"
 
         def flush(shape: tuple[object, ...]) -> None:
             group = waiting.pop(shape)
             made = translate([image for _, image in group])
-            while len(writing) > ahead:
-                writing.pop(0).result()
-            for ((_, output), _), image in zip(group, made, strict=True):
-                writing.append(writers.submit(write, output, image))
-            report.converted += len(group)
+            wait_for_all_but(ahead)
+            for ((source, output), _), image in zip(group, made, strict=True):
+                writing.append((source, writers.submit(write, output, image)))
             done(len(group))
 
         for job, image in _read_ahead(readers, open_jobs, ahead):
@@ -94,8 +123,7 @@ def convert(
                 flush(next(iter(waiting)))
         while waiting:
             flush(next(iter(waiting)))
-        for future in writing:
-            future.result()
+        wait_for_all_but(0)
     return report
 
 

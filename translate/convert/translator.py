@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from gan_core.checkpoint import load_model
 from gan_core.precision import autocast, upcast
 from gan_core.precision import resolve as resolve_precision
-from translate.data.image import with_channels
+from translate.data.image import resize, with_channels
 from translate.data.tensors import to_image, to_tensor
 from translate.errors import UserError, nearest
 from translate.networks import rebuild
@@ -23,6 +23,8 @@ class Translator:
 
     net: made for [-1, 1]; channels: what it takes and what it makes. Pictures of other channels
     are converted; alpha that the network does not know is kept and put back on its picture.
+    at: the shorter side in pixels at which the network sees the pictures; the result is enlarged or
+        shrunk back to the pictures' size. None: as they are.
     """
 
     def __init__(
@@ -31,22 +33,31 @@ class Translator:
         channels: tuple[int, int],
         device: torch.device,
         precision: str,
+        at: int | None = None,
     ) -> None:
         self.net = net.to(device).eval().requires_grad_(False)
         self.takes, self.makes = channels
-        self.device, self.precision = device, precision
+        self.device, self.precision, self.at = device, precision, at
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        batch = torch.stack([to_tensor(with_channels(i, self.takes)) for i in images])
+        batch = torch.stack([to_tensor(with_channels(self._seen(i), self.takes)) for i in images])
         height, width = batch.shape[2:]
         with autocast(self.precision, self.device):
             made = upcast(self.net(_fit(batch, self.net).to(self.device)))
         made = made[:, :, :height, :width].cpu()
+        if made.isnan().any():
+            raise UserError("the model makes no numbers of these pictures: try --precision fp32")
         return [self._finish(m, image) for m, image in zip(made, images, strict=True)]
 
+    def _seen(self, image: np.ndarray) -> np.ndarray:
+        if self.at is None:
+            return image
+        scale = self.at / min(image.shape[:2])
+        return resize(image, *(max(1, round(side * scale)) for side in image.shape[:2]))
+
     def _finish(self, made: Tensor, source: np.ndarray) -> np.ndarray:
-        image = to_image(made, source.dtype.type)
+        image = resize(to_image(made, source.dtype.type), *source.shape[:2])
         if source.shape[2] == 4 and self.makes != 4:
             return np.concatenate([with_channels(image, 3), source[:, :, 3:]], axis=2)
         return image
@@ -72,7 +83,11 @@ def model_file(path: Path) -> Path:
 
 
 def open_translator(
-    path: Path, to: str | None, device: torch.device, precision: str = "auto"
+    path: Path,
+    to: str | None,
+    device: torch.device,
+    precision: str = "auto",
+    at: int | None = None,
 ) -> tuple[Translator, dict[str, Any]]:
     """The model's translation to the domain ``to`` (default: its first), and its description."""
     tensors, header = load_model(model_file(path))
@@ -83,10 +98,18 @@ def open_translator(
         raise UserError(f"{path} does not translate to {to!r}{nearest(to, found)}")
     chosen = found[to] if to is not None else header["translations"][0]
     name = chosen["network"]
-    with torch.device("meta"):
-        net = rebuild(header["networks"][name])
     prefix = f"{name}."
     weights = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-    net.load_state_dict(weights, assign=True)
-    channels = (header["channels"][chosen["from"]], header["channels"][chosen["to"]])
-    return Translator(net, channels, device, resolve_precision(precision, device)), chosen
+    try:
+        with torch.device("meta"):
+            net = rebuild(header["networks"][name])
+        net.load_state_dict(weights, assign=True)
+        channels = (header["channels"][chosen["from"]], header["channels"][chosen["to"]])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} holds a model that cannot be built here: {reason}") from error
+    try:
+        precision = resolve_precision(precision, device)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return Translator(net, channels, device, precision, at), chosen

@@ -1,5 +1,1 @@
-"""Data sets by the name that a method gives for what it trains on."""
-
-from translate.data.unpaired import Unpaired
-
-DATA_SETS: dict[str, type[Unpaired]] = {"unpaired": Unpaired}
+"""Pictures: reading, transforming, data sets, and the tools of ``translate data``."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from translate.data.image import BrokenImage, read
+from translate.data.header import BrokenImage
+from translate.data.image import read
 
 KINDS = {1: "grey", 3: "colour", 4: "colour with alpha"}
 
@@ -47,9 +48,7 @@ class Findings:
         yield from (f"one colour only: {name}" for name in self.blank)
 
 
-def inspect(
-    paths: Sequence[Path], size: int, step: Callable[[], None] = lambda: None
-) -> Findings:
+def inspect(paths: Sequence[Path], size: int, step: Callable[[], None] = lambda: None) -> Findings:
     """Decode every picture; ``step`` is called after each."""
     found = Findings(len(paths), size)
     seen: dict[bytes, str] = {}

@@ -3,186 +3,24 @@
 A picture is an array [H, W, C] of uint8 or uint16 that uses the whole range of its type: C = 1 is
 grey, 3 is RGB, 4 is RGB with straight (not premultiplied) alpha. Colour profiles are ignored.
 
-Reading asks more of a file than OpenCV does, which decodes some damaged files into half-empty
-pictures, leaves EXIF orientation to the caller as soon as alpha is kept, and hands out
-premultiplied, unscaled or key-less pixels for some TIFF, PNM and PNG files. So the header is read
-here first: it tells the format, the size, whether the file is whole, and what is left to mend.
+Reading asks more of a file than OpenCV does, which leaves EXIF orientation to the caller as soon as
+alpha is kept, and decodes damaged files: ``translate.data.header`` looks at them first.
 """
 
 import os
-import re
 import struct
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from gan_core.files import write_whole
+from translate.data.header import BrokenImage, read_header, tags
+
 MAX_PIXELS = 2**28
 """Pictures with more pixels than this (16384 x 16384) are refused before they are decoded."""
-
-
-class BrokenImage(ValueError):  # noqa: N818 - says what is broken, as the message does
-    """A file that is not a whole picture of a known format; the message says which, and why."""
-
-
-# ---------------------------------------------------------------------------------------- headers
-
-
-_Mend = Callable[[np.ndarray], np.ndarray]
-
-
-def _as_it_is(image: np.ndarray) -> np.ndarray:
-    return image
-
-
-class _Header(NamedTuple):
-    height: int
-    width: int
-    mend: _Mend = _as_it_is  # what OpenCV leaves to do
-
-
-def _png(data: bytes) -> _Header:
-    width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
-    mend: _Mend = _as_it_is
-    at = 8
-    while data[at + 4 : at + 8] != b"IEND":
-        if data[at + 4 : at + 8] == b"tRNS" and colour == 0:
-            (key,) = struct.unpack_from(">H", data, at + 8)
-            mend = _key_to_alpha(key, data[24])
-        at += 12 + struct.unpack_from(">I", data, at)[0]
-    struct.unpack_from(">I", data, at + 8)  # the last checksum: libpng wants it too
-    return _Header(height, width, mend)
-
-
-def _jpeg(data: bytes) -> _Header:
-    height = width = 0
-    at = 2
-    while (at := data.find(b"\xff", at)) >= 0:
-        marker, length = struct.unpack_from(">BH", data, at + 1)
-        if marker == 0xDA:  # start of scan; inside it, 0xFF 0xD9 can only be the end of the image
-            if data.find(b"\xff\xd9", at + 2 + length) < 0:
-                break
-            return _Header(height, width)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
-            height, width = struct.unpack_from(">HH", data, at + 5)
-        at += 1 if marker == 0xFF else 2 + length  # a marker may be preceded by fill bytes
-    raise BrokenImage("cut short: it has no end-of-image marker")
-
-
-def _webp(data: bytes) -> _Header:
-    if len(data) < 8 + struct.unpack_from("<I", data, 4)[0]:
-        raise BrokenImage("cut short")
-    if data[12:16] == b"VP8 ":
-        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
-        return _Header(height, width)
-    if data[12:16] == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        return _Header((bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1)
-    width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-    return _Header(height, width)
-
-
-def _bmp(data: bytes) -> _Header:
-    start, header = struct.unpack_from("<II", data, 10)
-    layout = "<HHHH" if header == 12 else "<iiHHI"
-    width, height, _, bits, *compression = struct.unpack_from(layout, data, 18)
-    height = abs(height)  # negative: stored from the top down
-    row = (width * bits + 31) // 32 * 4
-    if compression in ([], [0], [3]) and len(data) < start + height * row:
-        raise BrokenImage("cut short")
-    return _Header(height, width)
-
-
-def _tiff(data: bytes) -> _Header:
-    tags = _tags(data)
-    if tags.get(277) == 2:  # samples per pixel
-        raise BrokenImage("a grey TIFF with alpha, which OpenCV drops: save it as PNG")
-    mend = _straight(tags[338]) if tags.get(338) in (1, 2) else _as_it_is  # extra samples
-    return _Header(tags.get(257, 0), tags.get(256, 0), mend)
-
-
-def _pnm(data: bytes) -> _Header:
-    header = re.match(rb"P([2356])" + rb"(?:\s|#[^\n]*\n)+(\d{1,9})" * 3 + rb"\s", data)
-    kind, width, height, top = map(int, header.groups()) if header else (0, 0, 0, 0)
-    if header is None or not 0 < top < 65536:
-        raise BrokenImage("damaged header")
-    samples = width * height * (1 if kind in (2, 5) else 3)
-    if kind > 3 and len(data) < header.end() + samples * (1 if top < 256 else 2):
-        raise BrokenImage("cut short")
-    # OpenCV scales 8-bit text files to the whole range, and no others.
-    whole = top in (255, 65535) or (kind < 4 and top < 256)
-    return _Header(height, width) if whole else _Header(height, width, _scaled(top))
-
-
-_READERS = {
-    rb"\x89PNG\r\n\x1a\n": _png,
-    rb"\xff\xd8\xff": _jpeg,
-    rb"RIFF....WEBP": _webp,
-    rb"BM": _bmp,
-    rb"II\*\0|MM\0\*": _tiff,
-    rb"P[2356]\s": _pnm,
-}
-
-
-def _header(data: bytes) -> _Header:
-    for signature, reader in _READERS.items():
-        if re.match(signature, data, re.DOTALL):
-            return reader(data)
-    raise BrokenImage("not a PNG, JPEG, WebP, BMP, TIFF, PGM or PPM picture" if data else "empty")
-
-
-def _tags(data: bytes) -> dict[int, int]:
-    """Number -> first value of the entries of the first directory of a TIFF file or EXIF block.
-
-    Only numbers that fit into their entry are right; longer lists give their offset.
-    """
-    order = "<" if data[:2] == b"II" else ">"
-    (at,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, at)
-    tags = {}
-    for entry in range(at + 2, at + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from(order + "HH", data, entry)
-        (tags[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
-    return tags
-
-
-def _key_to_alpha(key: int, depth: int) -> _Mend:
-    """Grey PNG that declares one value transparent: OpenCV drops that; -> RGBA."""
-
-    def mend(image: np.ndarray) -> np.ndarray:
-        top = np.iinfo(image.dtype).max
-        alpha = np.where(image == key * (top // (2**depth - 1)), 0, top).astype(image.dtype)
-        return np.dstack([image, image, image, alpha])
-
-    return mend
-
-
-def _straight(alpha_kind: int) -> _Mend:
-    """TIFF alpha, 1 = premultiplied, 2 = straight, except that OpenCV premultiplies 8-bit ones."""
-
-    def mend(image: np.ndarray) -> np.ndarray:
-        if image.shape[-1] != 4 or (alpha_kind == 2 and image.dtype == np.uint16):
-            return image
-        top = np.iinfo(image.dtype).max
-        alpha = image[..., 3:].astype(np.uint32)
-        colour = (image[..., :3] * np.uint32(top) + alpha // 2) // np.maximum(alpha, 1)
-        return np.dstack([np.minimum(colour, top).astype(image.dtype), image[..., 3]])
-
-    return mend
-
-
-def _scaled(top: int) -> _Mend:
-    """PNM whose white is ``top``: scale to the whole range of the type."""
-
-    def mend(image: np.ndarray) -> np.ndarray:
-        limit = np.iinfo(image.dtype).max
-        scaled = (image * np.uint32(limit) + top // 2) // np.uint32(top)
-        return np.minimum(scaled, limit).astype(image.dtype)
-
-    return mend
 
 
 # ---------------------------------------------------------------------------------------- reading
@@ -210,7 +48,7 @@ def decode(data: bytes) -> np.ndarray:
     MAX_PIXELS, or holds samples that are neither of these types nor between 0 and 1.
     """
     try:
-        header = _header(data)
+        header = read_header(data)
     except struct.error as error:
         raise BrokenImage("cut short") from error
     if not 0 < header.height * header.width <= MAX_PIXELS:
@@ -255,7 +93,7 @@ def _swapped(image: np.ndarray) -> np.ndarray:
 def _orientation(exif: bytes) -> int:
     """1 to 8 as in EXIF; 1, upright, when the block is damaged or does not say."""
     try:
-        return _tags(exif.removeprefix(b"Exif\0\0")).get(0x112, 1)
+        return tags(exif.removeprefix(b"Exif\0\0")).get(0x112, 1)
     except struct.error:
         return 1
 
@@ -307,13 +145,7 @@ def write(path: Path, image: np.ndarray) -> None:
     Missing folders are made. Raises ValueError as ``encode`` does, OSError when the disk refuses.
     """
     data = encode(image, path.suffix)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, lambda file: file.write(data))
 
 
 def encode(image: np.ndarray, suffix: str) -> bytes:

@@ -22,18 +22,17 @@ class Batches:
         data: Unpaired,
         start: int,
         device: torch.device,
-        broken: Mapping[str, str],
         say: Callable[[str], None] = lambda sentence: None,
         *,
         workers: Literal["auto"] | int = "auto",
     ) -> None:
         self.data, self.device, self.say = data, device, say
-        self.broken: dict[str, str] = dict(broken)
+        self.broken: dict[str, str] = {}
         self._items = iter(
             DataLoader(
                 data,
                 batch_size=None,  # an item is a batch already
-                sampler=itertools.count(start),  # type: ignore[arg-type]
+                sampler=itertools.count(start),
                 num_workers=resolve_workers(workers, device),
                 worker_init_fn=_init_worker,
             )

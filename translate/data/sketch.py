@@ -16,7 +16,6 @@ most counts (so that a red shape on an equally bright green is outlined), and da
 filled. Unlike [2], the smoothing along the edges averages the isotropic difference.
 """
 
-import difflib
 import math
 from collections.abc import Callable
 
@@ -24,6 +23,7 @@ import cv2
 import numpy as np
 
 from translate.data.image import with_channels
+from translate.errors import UserError, nearest
 
 # Added to a brightness (0..1) before dividing by it: how dark a place may be before its contrast
 # is taken for noise.
@@ -136,11 +136,9 @@ STYLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"ink": _ink, "pencil": 
 
 
 def check_style(style: str) -> None:
-    """Raise ValueError, naming the nearest style and all styles, unless `style` is one of them."""
+    """Raise UserError, naming the nearest, unless `style` is one of ``STYLES``."""
     if style not in STYLES:
-        near = difflib.get_close_matches(style, STYLES, n=1, cutoff=0.5)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ValueError(f"no sketch style '{style}'.{hint} Styles: {', '.join(sorted(STYLES))}")
+        raise UserError(f"no sketch style is called {style!r}{nearest(style, STYLES)}")
 
 
 def sketch(image: np.ndarray, style: str) -> np.ndarray:

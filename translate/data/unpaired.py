@@ -9,9 +9,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from translate.data.folders import domain_names, pictures
-from translate.data.image import BrokenImage, read, with_channels
+from translate.data.header import BrokenImage
+from translate.data.image import read, with_channels
 from translate.data.tensors import to_tensor
 from translate.data.transforms import PREPROCESS, augmenter, flip_half
 
@@ -26,7 +28,7 @@ class Item:
     broken: dict[str, str] = field(default_factory=dict)
 
 
-class Unpaired:
+class Unpaired(Dataset[Item]):
     """Item ``position``: {"x": [B, C, H, W], "y": ...} in [-1, 1], float32.
 
     domains: two folders, sub-folders included; names: what to call them (the folders' last names).
@@ -86,6 +88,8 @@ class Unpaired:
         else:
             splits = [_hold_out(files, validation_share) for files in found]
             self.files, self.held_out = [s[0] for s in splits], [s[1] for s in splits]
+            if not all(self.files):
+                raise ValueError(f"validation_share = {validation_share} leaves none to train on")
 
     def batches_per_epoch(self) -> int:
         """Batches until the larger domain has been seen once."""
@@ -141,6 +145,8 @@ class Unpaired:
                     images.append(self._prepare(read(path), domain, None))
                 except BrokenImage:
                     continue  # counted where it is trained on
+            if not images:
+                raise ValueError(f"none of the pictures to judge {self.names[domain]} can be read")
             batch[key] = _stack_equal(images)
         return batch
 

@@ -4,7 +4,7 @@ A package adds a method through an entry point of the group ``translate.methods`
 class like ``CycleGAN``: a ``gan_core.routing.Method`` with a keyword-only constructor (its recipe
 keys), and with
 
-    data           the kind of data set it trains on (a name in ``translate.data.DATA_SETS``)
+    data           the kind of data set it trains on (a name in ``translate.data.sets.DATA_SETS``)
     translations   network -> (batch key it reads, batch key it makes)
     networks(build, channels)   its networks; ``build(section, **shape)`` makes the one that the
                    recipe's ``[networks.<section>]`` describes

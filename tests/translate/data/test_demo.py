@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from translate.data.demo import GROUNDS, OBJECTS, draw, photo
+from translate.data.demo import draw
+from translate.data.scene import GROUNDS, OBJECTS, photo
 from translate.data.sketch import sketch
 
 

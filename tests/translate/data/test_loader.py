@@ -1,0 +1,99 @@
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from translate.data.loader import Batches, resolve_workers
+from translate.data.unpaired import Unpaired
+from translate.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def data(tmp_path: Path, draw: Callable[..., Path]) -> Unpaired:
+    """5 and 4 pictures, augmented, in batches of 2: every third batch lies across epochs."""
+    augment = ({"transform": "ColorJitter", "p": 1.0}, {"transform": "GaussNoise", "p": 0.5})
+    folders = str(draw(tmp_path / "a", 5, size=12)), str(draw(tmp_path / "b", 4, size=12))
+    return Unpaired(
+        0, domains=folders, size=8, batch_size=2, load_ratio=1.5, augment=augment, max_broken=0.4
+    )
+
+
+def some(batches: Batches, count: int) -> list[dict[str, Tensor]]:
+    return list(islice(batches, count))
+
+
+def equal(one: list[dict[str, Tensor]], two: list[dict[str, Tensor]]) -> bool:
+    assert len(one) == len(two)
+    return all(torch.equal(a[key], b[key]) for a, b in zip(one, two, strict=True) for key in "xy")
+
+
+def test_workers_change_no_bit(data: Unpaired) -> None:
+    """Over three epochs of the larger domain and the first batches of a resumed run."""
+    alone = some(Batches(data, 0, CPU, workers=0), 9)
+    assert equal(alone, some(Batches(data, 0, CPU, workers=2), 9))
+    assert not torch.equal(alone[0]["x"], alone[1]["x"])
+
+
+def test_a_later_start_goes_on_where_an_earlier_one_stopped(data: Unpaired) -> None:
+    whole = some(Batches(data, 0, CPU, workers=0), 7)
+    assert equal(whole[3:], some(Batches(data, 3, CPU, workers=0), 4))
+    assert not equal(whole[:4], whole[3:])
+
+
+def test_training_never_runs_out_of_batches(data: Unpaired) -> None:
+    assert len(some(Batches(data, 10**6, CPU, workers=0), 3)) == 3
+
+
+def test_broken_files_are_told_once(data: Unpaired) -> None:
+    data.files[0][1].write_bytes(b"")
+    said: list[str] = []
+    batches = Batches(data, 0, CPU, said.append, workers=0)
+    some(batches, 10)
+    assert list(batches.broken) == [str(data.files[0][1])]
+    assert said == [f"skipped {data.files[0][1]}: empty"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_too_many_broken_files_are_an_error(data: Unpaired, workers: int) -> None:
+    for path in data.files[1][:2]:  # 2 of 4, more than 0.4
+        path.write_bytes(b"")
+    with pytest.raises(UserError) as told:
+        some(Batches(data, 0, CPU, workers=workers), 10)
+    assert str(told.value).startswith("2 of 4 pictures in b cannot be read, more than data.max_")
+    assert "empty" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_share_just_allowed_is_no_error(data: Unpaired) -> None:
+    for path in data.files[0][:2]:  # 2 of 5, exactly 0.4
+        path.write_bytes(b"")
+    batches = Batches(data, 0, CPU, workers=0)
+    some(batches, 10)
+    assert len(batches.broken) == 2
+
+
+def test_not_one_readable_file_is_an_error_whatever_the_share(
+    tmp_path: Path, draw: Callable[..., Path]
+) -> None:
+    folders = str(draw(tmp_path / "a", 2)), str(draw(tmp_path / "b", 1))
+    (tmp_path / "b" / "00.png").write_bytes(b"")
+    data = Unpaired(0, domains=folders, size=8, max_broken=1.0)
+    with pytest.raises(UserError, match="1 of 1 pictures in b cannot be read"):
+        next(Batches(data, 0, CPU, workers=0))
+
+
+def test_workers_for_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_workers("auto", CPU) == 0
+    assert resolve_workers(3, CPU) == 3
+    gpu: Any = torch.device("cuda")
+    for cores, expected in ((1, 1), (2, 1), (4, 3), (64, 4)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda cores=cores: cores)
+        assert resolve_workers("auto", gpu) == expected
+    with pytest.raises(ValueError, match="workers must be 0 or more"):
+        resolve_workers(-1, CPU)

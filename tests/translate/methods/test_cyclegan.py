@@ -1,0 +1,385 @@
+"""CycleGAN against training loops and a routing table written by hand from the paper."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+import gan_core.trainer
+from gan_core.routing import Progress, Step, Update, only_trains, route_matrix, trainable
+from gan_core.trainer import Trainer
+from translate.methods.cyclegan import DISCRIMINATORS, GENERATORS, CycleGAN
+from translate.networks.patch import PatchDiscriminator
+from translate.networks.resnet import ResnetGenerator
+
+Pair = dict[str, Tensor]
+SIZE, BATCH, STEPS = 8, 2, 5
+LR, BETAS = 2e-3, (0.5, 0.999)
+
+
+def networks(seed: int = 0, dtype: torch.dtype = torch.float64, gain: float = 0.2) -> nn.ModuleDict:
+    """The paper's networks, very small; wide weights, so that every gradient is felt."""
+    torch.manual_seed(seed)
+    nets = nn.ModuleDict(
+        {
+            "G": ResnetGenerator(3, 3, SIZE, filters=4, blocks=1, init_gain=gain),
+            "F": ResnetGenerator(3, 3, SIZE, filters=4, blocks=1, init_gain=gain),
+            "D_X": PatchDiscriminator(3, SIZE, filters=4, layers=1, init_gain=gain),
+            "D_Y": PatchDiscriminator(3, SIZE, filters=4, layers=1, init_gain=gain),
+        }
+    )
+    return nets.to(dtype)
+
+
+def batches(dtype: torch.dtype = torch.float64) -> Iterator[Pair]:
+    generator = torch.Generator().manual_seed(1)
+    while True:
+        shape = (2, BATCH, 3, SIZE, SIZE)
+        x, y = torch.rand(shape, generator=generator, dtype=dtype) * 2 - 1
+        yield {"x": x, "y": y}
+
+
+def optimizers(nets: nn.ModuleDict, updates: tuple[Update, ...]) -> dict[str, Any]:
+    return {u.name: torch.optim.Adam(trainable(u, nets), lr=LR, betas=BETAS) for u in updates}
+
+
+def trainer(nets: nn.ModuleDict, **arguments: Any) -> Trainer:
+    method = CycleGAN(**arguments)
+    made = optimizers(nets, method.updates)
+    return Trainer(method, nets, made, 100, lambda step, steps: 1.0)
+
+
+class One(CycleGAN):
+    """CycleGAN of which a step does one update only."""
+
+    def __init__(self, update: Update, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.update = update
+
+    def schedule(self, progress: Progress) -> Step:
+        return Step((self.update,))
+
+
+# ---- the paper's training, by hand -------------------------------------------------------------
+
+
+def squared(scores: Tensor, target: float) -> Tensor:
+    return ((scores - target) ** 2).mean()
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).abs().mean()
+
+
+def without_training(net: nn.Module, pictures: Tensor) -> Tensor:
+    """The network as a fixed function: gradient reaches the pictures, never the weights."""
+    return functional_call(net, {k: p.detach() for k, p in net.named_parameters()}, (pictures,))
+
+
+class PaperPool:
+    """Section 4: discriminators see a history of generated pictures.
+
+    The method asks the global generator for a number in [0, 1) and, where it swaps, for a place,
+    for one picture after the other. Here too: under the same seed both make the same draws.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.history: list[Tensor] = []
+        self.swaps = 0
+
+    def show(self, pictures: Tensor) -> Tensor:
+        shown = []
+        for picture in pictures.detach():
+            if len(self.history) < self.size:
+                self.history.append(picture)
+            elif torch.rand(()).item() >= 0.5:
+                place = torch.randint(self.size, ()).item()
+                self.history[place], picture = picture, self.history[place]
+                self.swaps += 1
+            shown.append(picture)
+        return torch.stack(shown)
+
+
+def train_by_hand(
+    nets: nn.ModuleDict, data: Iterator[Pair], seeds: list[int], cycle_gradient: str
+) -> int:
+    """The objective of sections 3 and 5.2, trained as in section 4; returns the pools' swaps."""
+    G, F, D_X, D_Y = (nets[name] for name in ("G", "F", "D_X", "D_Y"))
+    of_generators = torch.optim.Adam([*G.parameters(), *F.parameters()], lr=LR, betas=BETAS)
+    of_judges = torch.optim.Adam([*D_X.parameters(), *D_Y.parameters()], lr=LR, betas=BETAS)
+    pool_x, pool_y = PaperPool(3), PaperPool(3)
+    for seed in seeds:
+        torch.manual_seed(seed)
+        x, y = (lambda batch: (batch["x"], batch["y"]))(next(data))
+        fake_y, fake_x = G(x), F(y)
+        if cycle_gradient == "both":
+            x_again, y_again = F(fake_y), G(fake_x)
+        else:
+            x_again, y_again = without_training(F, fake_y), without_training(G, fake_x)
+        of_generators.zero_grad()
+        adversarial = squared(D_Y(fake_y), 1) + squared(D_X(fake_x), 1)
+        cycle = distance(x_again, x) + distance(y_again, y)
+        identity = distance(G(y), y) + distance(F(x), x)
+        (adversarial + 10 * cycle + 0.5 * 10 * identity).backward()
+        of_generators.step()
+        of_judges.zero_grad()  # what the generators' losses left there
+        loss_x = (squared(D_X(x), 1) + squared(D_X(pool_x.show(fake_x)), 0)) / 2
+        loss_y = (squared(D_Y(y), 1) + squared(D_Y(pool_y.show(fake_y)), 0)) / 2
+        (loss_x + loss_y).backward()
+        of_judges.step()
+    return pool_x.swaps + pool_y.swaps
+
+
+def step_seeds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Fills with what the trainer seeds torch with, once before each step."""
+    seeds: list[int] = []
+    seed_of = gan_core.trainer._seed
+
+    def listening(*numbers: int) -> int:
+        seeds.append(seed_of(*numbers))
+        return seeds[-1]
+
+    monkeypatch.setattr(gan_core.trainer, "_seed", listening)
+    return seeds
+
+
+def furthest(a: nn.Module, b: nn.Module) -> float:
+    pairs = zip(a.parameters(), b.parameters(), strict=True)
+    return max((p - q).abs().max().item() for p, q in pairs)
+
+
+@pytest.mark.parametrize("cycle_gradient", ["both", "first"])
+def test_training_equals_the_paper_by_hand(
+    cycle_gradient: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs, start = networks(), networks(), networks()
+    seeds = step_seeds(monkeypatch)
+    training, data = trainer(ours, cycle_gradient=cycle_gradient, pool_size=3), batches()
+    for _ in range(STEPS):
+        training.step(data)
+    assert len(seeds) == len(set(seeds)) == STEPS
+    swaps = train_by_hand(theirs, batches(), seeds, cycle_gradient)
+    assert 3 <= swaps <= 2 * (STEPS * BATCH - 3)  # the history took part
+    for name in ours:
+        assert furthest(start[name], ours[name]) > LR, "it must have moved"
+        assert furthest(ours[name], theirs[name]) < 1e-10, name
+
+
+def test_the_two_cycle_gradients_train_differently() -> None:
+    both, first = networks(), networks()
+    trainer(both, cycle_gradient="both").step(batches())
+    trainer(first, cycle_gradient="first").step(batches())
+    assert furthest(both["G"], first["G"]) > LR / 10
+    assert furthest(both["F"], first["F"]) > LR / 10
+    assert furthest(both["D_X"], first["D_X"]) == 0, "they see the same scene in the first step"
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
+def test_identity_is_weighted_relative_to_the_cycle(weight: float) -> None:
+    """Section 5.2: weight 0.5 lambda."""
+    nets, batch = networks(), next(batches())
+    x, y = batch["x"], batch["y"]
+    method = CycleGAN(lambda_cycle=4.0, lambda_identity=weight)
+    losses = method.losses(GENERATORS, nets, method.scene(nets, batch))
+    identity = sum(loss.item() for name, loss in losses.items() if "identity" in name)
+    plain = distance(nets["G"](y), y) + distance(nets["F"](x), x)
+    assert identity == pytest.approx(4 * weight * plain.item(), abs=1e-12)
+    assert ("identity G" in losses) == (weight > 0)
+
+
+# ---- routes ------------------------------------------------------------------------------------
+
+TRAINS, THROUGH, NOTHING = "trains", "passes through", "not touched"
+
+
+def table(rows: str) -> dict[str, dict[str, str]]:
+    """``term | G F D_X D_Y`` with T, >, and a dot for not touched."""
+    words = {"T": TRAINS, ">": THROUGH, ".": NOTHING}
+    lines = [row.split("|") for row in rows.strip().splitlines()]
+    names = ("G", "F", "D_X", "D_Y")
+    return {
+        term.strip(): dict(zip(names, (words[w] for w in cells.split()), strict=True))
+        for term, cells in lines
+    }
+
+
+# Section 3: G is to deceive D_Y, F to deceive D_X; both cycles train both generators; each
+# discriminator is trained by its own loss alone. Section 5.2: G(y) is to be y, F(x) is to be x.
+ADVERSARIAL = """
+    adversarial G | T . . >
+    adversarial F | . T > .
+"""
+CYCLE = """
+    cycle x       | T T . .
+    cycle y       | T T . .
+"""
+CYCLE_FIRST = """
+    cycle x       | T > . .
+    cycle y       | > T . .
+"""
+IDENTITY = """
+    identity F    | . T . .
+    identity G    | T . . .
+"""
+JUDGES = """
+    D_X           | . . T .
+    D_Y           | . . . T
+"""
+
+
+def measured(**arguments: Any) -> dict[str, dict[str, dict[str, str]]]:
+    return route_matrix(CycleGAN(**arguments), networks(), next(batches()))  # type: ignore
+
+
+@pytest.mark.parametrize("identity", [0.5, 0.0])
+@pytest.mark.parametrize("cycle_gradient", ["both", "first"])
+def test_routes_are_the_papers(cycle_gradient: str, identity: float) -> None:
+    cycle = CYCLE if cycle_gradient == "both" else CYCLE_FIRST
+    generators = table(ADVERSARIAL.strip() + "\n" + cycle.strip())
+    if identity:
+        generators |= table(IDENTITY)
+    assert measured(cycle_gradient=cycle_gradient, lambda_identity=identity) == {
+        "generator": generators,
+        "discriminator": table(JUDGES),
+    }
+
+
+def test_routings_differ_in_two_cells() -> None:
+    both, first = measured(cycle_gradient="both"), measured(cycle_gradient="first")
+    differing = {
+        (term, name): (both[update][term][name], first[update][term][name])
+        for update, terms in both.items()
+        for term, cells in terms.items()
+        for name in cells
+        if both[update][term][name] != first[update][term][name]
+    }
+    assert differing == {
+        ("cycle x", "F"): (TRAINS, THROUGH),
+        ("cycle y", "G"): (TRAINS, THROUGH),
+    }
+
+
+def test_measuring_routes_leaves_no_hooks_and_no_freezing() -> None:
+    nets = networks()
+    route_matrix(CycleGAN(cycle_gradient="first"), nets, next(batches()))
+    assert all(p.requires_grad for p in nets.parameters())
+    assert not any(net._forward_hooks or net._forward_pre_hooks for net in nets.values())
+
+
+@pytest.mark.parametrize("cycle_gradient", ["both", "first"])
+@pytest.mark.parametrize("update", [GENERATORS, DISCRIMINATORS], ids=lambda update: update.name)
+def test_an_update_moves_its_networks_and_no_other(update: Update, cycle_gradient: Any) -> None:
+    nets, before = networks(), networks()
+    method = One(update, cycle_gradient=cycle_gradient)
+    with only_trains([update], nets):
+        terms = method.losses(update, nets, method.scene(nets, next(batches())))
+        owned = trainable(update, nets)
+        reached = torch.autograd.grad(sum(terms.values()), owned, allow_unused=True)
+    assert len(owned) == sum(len(list(nets[name].parameters())) for name in update.trains)
+    assert all(gradient is not None for gradient in reached)
+
+    made = optimizers(nets, method.updates)
+    gradients: dict[str, dict[str, Tensor | None]] = {}
+    made[update.name].register_step_pre_hook(
+        lambda *_: gradients.update(
+            {
+                name: {key: p.grad if p.grad is None else p.grad.clone() for key, p in named}
+                for name, named in ((n, list(net.named_parameters())) for n, net in nets.items())
+            }
+        )
+    )
+    Trainer(method, nets, made, 10, lambda step, steps: 1.0).step(batches())
+    for name, net in nets.items():
+        if name in update.trains:
+            assert all(g is not None for g in gradients[name].values())
+            assert any(bool((g != 0).any()) for g in gradients[name].values() if g is not None)
+            assert furthest(net, before[name]) > LR / 2
+        else:
+            assert all(g is None for g in gradients[name].values())
+            assert furthest(net, before[name]) == 0
+    assert all(p.grad is None for p in nets.parameters()), "nothing is left after a step"
+
+
+def test_no_buffer_moves() -> None:
+    """Instance norm as the paper uses it has no running statistics."""
+    assert [name for name, _ in networks().named_buffers()] == []
+
+
+# ---- arguments ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loss", "cycle_gradient", "pool_size"),
+    list(itertools.product(["lsgan", "vanilla", "hinge"], ["both", "first"], [0, 3])),
+)
+def test_every_combination_takes_steps(loss: Any, cycle_gradient: Any, pool_size: int) -> None:
+    nets = networks(dtype=torch.float32)
+    arguments = {"loss": loss, "cycle_gradient": cycle_gradient, "pool_size": pool_size}
+    training = trainer(nets, **arguments)
+    data = batches(dtype=torch.float32)
+    for _ in range(3):
+        logs = training.step(data)
+    assert all(math.isfinite(value) for value in logs.values())
+    assert all(bool(p.isfinite().all()) for p in nets.parameters())
+    assert training.counts["redone"] == training.counts["skipped"] == 0
+    for name, net in nets.items():
+        assert furthest(net, networks(dtype=torch.float32)[name]) > LR
+    assert logs["gradient generator"] > 1e-3
+    assert logs["gradient discriminator"] > 1e-3
+
+
+@pytest.mark.parametrize("key", ["lambda_cycle", "lambda_identity"])
+def test_negative_weights_are_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=f"{key} = -1"):
+        CycleGAN(**{key: -1.0})  # type: ignore[arg-type]
+
+
+def test_identity_needs_equal_channels() -> None:
+    def build(section: str, **shape: int) -> nn.Module:
+        made.append((section, shape))
+        return nn.Identity()
+
+    made: list[tuple[str, dict[str, int]]] = []
+    with pytest.raises(ValueError, match=r"not 1 and 3: set method\.lambda_identity = 0"):
+        CycleGAN().networks(build, {"x": 1, "y": 3})
+    nets = CycleGAN(lambda_identity=0.0).networks(build, {"x": 1, "y": 3})
+    assert list(nets) == ["G", "F", "D_X", "D_Y"]
+    assert made == [
+        ("generator", {"in_channels": 1, "out_channels": 3}),
+        ("generator", {"in_channels": 3, "out_channels": 1}),
+        ("discriminator", {"in_channels": 1}),
+        ("discriminator", {"in_channels": 3}),
+    ]
+
+
+def test_different_channels_train() -> None:
+    nets = networks()
+    nets["G"] = ResnetGenerator(1, 3, SIZE, filters=4, blocks=0).double()
+    nets["F"] = ResnetGenerator(3, 1, SIZE, filters=4, blocks=0).double()
+    nets["D_X"] = PatchDiscriminator(1, SIZE, filters=4, layers=1).double()
+    grey = ({"x": b["x"][:, :1], "y": b["y"]} for b in batches())
+    logs = trainer(nets, lambda_identity=0.0).step(grey)
+    assert all(math.isfinite(value) for value in logs.values())
+
+
+def test_resumed_training_is_the_same_training() -> None:
+    whole, first, second = networks(3), networks(3), networks(4)
+    data = batches()
+    straight = trainer(whole, pool_size=3)
+    for _ in range(4):
+        straight.step(data)
+    data = batches()
+    begun, resumed = trainer(first, pool_size=3), trainer(second, pool_size=3)
+    for _ in range(2):
+        begun.step(data)
+    resumed.load_state_dict(begun.state_dict())
+    for _ in range(2):
+        resumed.step(data)
+    for name in whole:
+        assert furthest(whole[name], second[name]) == 0
