@@ -29,14 +29,16 @@ dev: $(VENV)/installed-dev  ## the same with the tools of a developer
 
 demo: $(VENV)/installed $(DEMO)/run/model.safetensors  ## from nothing to a picture: make data, train, convert
 	$(BIN)/translate convert $(DEMO)/run $(DEMO)/data/test/sketches $(DEMO)/converted
-	@echo "Look at the pictures in $(DEMO)/converted and $(DEMO)/run/samples; remove $(DEMO)/ to begin anew."
+	@echo "Look at $(DEMO)/converted, and at the last picture in $(DEMO)/run/samples: sketches and what"
+	@echo "became of them, photos and what became of them. Remove $(DEMO)/ to begin anew."
 
 $(DEMO)/data: | $(VENV)/installed
-	$(BIN)/translate data demo $@
+	$(BIN)/translate data demo $@ --size 72
 
 $(DEMO)/run/model.safetensors: | $(DEMO)/data
 	$(BIN)/translate train cyclegan --recipe demo \
-	  --domains $(DEMO)/data/train/sketches $(DEMO)/data/train/photos --out $(DEMO)/run
+	  --domains $(DEMO)/data/sketches $(DEMO)/data/photos --out $(DEMO)/run \
+	  --set 'data.validation=["$(DEMO)/data/test/sketches", "$(DEMO)/data/test/photos"]'
 
 test: $(VENV)/installed-dev  ## the fast tests
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)

@@ -5,7 +5,7 @@ makes a *scene* (the generators' outputs on one batch) and, for each *update*, a
 terms. The trainer alone moves weights, and only those that the update says it trains.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -121,28 +121,33 @@ class _Calls:
     """Inputs and outputs of every call of one network, each a handle that gradient can reach."""
 
     def __init__(self, net: nn.Module) -> None:
-        self.pairs: list[tuple[Tensor, Tensor]] = []
-        self._inputs: list[Tensor] = []
+        self.pairs: list[tuple[list[Tensor], list[Tensor]]] = []
+        self._inputs: list[list[Tensor]] = []
         self.hooks = [
-            net.register_forward_pre_hook(self._before),
+            net.register_forward_pre_hook(self._before, with_kwargs=True),
             net.register_forward_hook(self._after),
         ]
 
-    def _before(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        handle = inputs[0].view_as(inputs[0])  # a node of its own: one image may be shown twice
-        self._inputs.append(handle)
-        return (handle, *inputs[1:])
+    def _before(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # nodes of their own: one image may be shown twice
+        args = tuple(x.view_as(x) if isinstance(x, Tensor) else x for x in args)
+        kwargs = {k: x.view_as(x) if isinstance(x, Tensor) else x for k, x in kwargs.items()}
+        self._inputs.append(_with_grad([*args, *kwargs.values()]))
+        return args, kwargs
 
-    def _after(self, _: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
-        self.pairs.append((self._inputs.pop(), output))
+    def _after(self, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        outputs = output if isinstance(output, tuple | list) else [output]
+        self.pairs.append((self._inputs.pop(), _with_grad(outputs)))
 
     def carries(self, term: Tensor) -> bool:
         """Whether the term's gradient arrives at some output and leaves at that call's input."""
         return any(
-            _reaches(term, [output]) and _reaches(term, [source])
-            for source, output in self.pairs
-            if source.requires_grad and output.requires_grad
+            _reaches(term, outputs) and _reaches(term, sources) for sources, outputs in self.pairs
         )
+
+
+def _with_grad(values: Iterable[Any]) -> list[Tensor]:
+    return [x for x in values if isinstance(x, Tensor) and x.requires_grad]
 
 
 def _reaches(term: Tensor, targets: Sequence[Tensor]) -> bool:

@@ -4,8 +4,10 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("torch", "albumentations", "kornia", "numpy", "safetensors", "pydantic", "tomlkit")
-PACKAGES += ("typer", "rich")
+PACKAGES = (
+    *("torch", "albumentations", "kornia", "numpy", "safetensors"),
+    *("pydantic", "tomlkit", "typer", "rich"),
+)
 CV2_WHEELS = ("opencv-python", "opencv-python-headless")
 
 

@@ -52,7 +52,5 @@ def judge(
         real, count = held_out[target], min(len(made), len(held_out[target]))
         if real.shape[1:] == made.shape[1:]:
             smallest = min(16, *real.shape[2:])
-            figures[target] = sliced_wasserstein(
-                real[:count], made[:count], smallest=smallest
-            ).mean
+            figures[target] = sliced_wasserstein(real[:count], made[:count], smallest=smallest).mean
     return figures

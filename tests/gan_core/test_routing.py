@@ -167,6 +167,39 @@ def test_a_network_applied_twice() -> None:
         assert routes(("G",), nets, chain)["term"] == {"G": TRAINS, "D": THROUGH}
 
 
+class Two(nn.Module):
+    """Judges a picture by another; gives a score and a guess."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score, self.guess = nn.Linear(6, 1), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor, other: Tensor, flag: bool = True) -> tuple[Tensor, Tensor]:
+        return self.score(torch.cat([x, other], 1)), self.guess(x)
+
+
+def test_networks_of_several_inputs_and_outputs() -> None:
+    nets = networks("G")
+    nets["D"] = Two()
+
+    def terms(nets: Mapping[str, nn.Module], x: Tensor) -> Losses:
+        first, second = nets["D"](nets["G"](x), x), nets["D"](x, nets["G"](x), flag=False)
+        named = nets["D"](x, other=nets["G"](x))
+        pairs = {"first": first, "second": second, "named": named}
+        scores = {f"{name} score": pair[0].mean() for name, pair in pairs.items()}
+        return scores | {f"{name} guess": pair[1].mean() for name, pair in pairs.items()}
+
+    through, nothing = {"G": TRAINS, "D": THROUGH}, {"G": NOTHING, "D": NOTHING}
+    assert routes(("G",), nets, terms) == {
+        "first score": through,
+        "second score": through,
+        "named score": through,
+        "first guess": through,
+        "second guess": nothing,
+        "named guess": nothing,
+    }
+
+
 def test_one_generator_trained_and_passed_through_by_the_same_term() -> None:
     """CycleGAN's "first" routing when one network is both the first and the second."""
 

@@ -52,7 +52,8 @@ class Toy:
             terms = {"deceive": softplus(-D(fake)).mean(), "size": 0.1 * fake.square().mean()}
         else:
             blur = torch.rand(()) * self.noise
-            self.drawn = self.drawn + blur
+            self.drawn = self.drawn + blur  # a state that the next losses depend on
+            blur = blur + 0.1 * self.drawn
             fake = fake if self.plan.joint else fake.detach()
             judged = softplus(-D(real + blur)).mean() + softplus(D(fake)).mean()
             terms = {"judge": judged}
@@ -190,6 +191,29 @@ def test_joint_updates_walk_back_before_any_moves() -> None:
     assert close(ours, theirs)
     take(trainer(Toy(Step((D_UPDATE, G_UPDATE))), in_turn), batches(), 4)
     assert not close(ours, in_turn), "one after the other is another thing"
+
+
+def test_joint_updates_may_share_a_graph() -> None:
+    """Both walk back through the second network of a chain, as in an autoencoder."""
+
+    class Chain(Toy):
+        def scene(self, nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Scene:
+            return {"judged": nets["D"](nets["G"](batch["z"]))}
+
+        def losses(self, update: Update, nets: Mapping[str, nn.Module], scene: Scene) -> Losses:
+            return {update.name: (scene["judged"] - float(update is G_UPDATE)).square().mean()}
+
+    ours, theirs = networks(), networks()
+    take(trainer(Chain(Step((D_UPDATE, G_UPDATE), joint=True)), ours), batches(), 3)
+    data, g, d = batches(), ByHand(theirs["G"]), ByHand(theirs["D"])
+    for _ in range(3):
+        judged = theirs["D"](theirs["G"](next(data)["z"]))
+        of_d = d.gradients((judged**2).mean(), keep=True)
+        of_g = g.gradients(((judged - 1) ** 2).mean())
+        d.step(of_d)
+        g.step(of_g)
+    assert close(ours, theirs)
+    assert not close(ours, networks())
 
 
 @pytest.mark.parametrize("parts", [2, 3])
@@ -389,7 +413,7 @@ def test_a_batch_that_stays_bad_is_skipped(value: float, precision: str) -> None
     before = copy.deepcopy(training.state_dict())
     training.step(data)
     after = training.state_dict()
-    for part in ("nets", "optimizers", "method"):  # the running statistics among them
+    for part in ("nets", "optimizers", "method", "scales"):  # running statistics among them
         assert same(before[part], after[part]), part
     assert after["counts"] == before["counts"] | {
         "step": 2,
@@ -657,6 +681,18 @@ def test_every_step_has_randomness_of_its_own() -> None:
     assert len(set(drawn(0))) == 4
     assert drawn(0) == drawn(0)
     assert not set(drawn(0)) & set(drawn(1))
+
+
+def test_repeats_of_a_step_do_not_repeat_its_randomness() -> None:
+    drawn: list[float] = []
+
+    class Listening(Toy):
+        def losses(self, update: Update, nets: Mapping[str, nn.Module], scene: Scene) -> Losses:
+            drawn.append(torch.rand(()).item())
+            return super().losses(update, nets, scene)
+
+    take(trainer(Listening(Step((D_UPDATE,), repeats=3)), networks()), batches(), 2)
+    assert len(drawn) == len(set(drawn)) == 6
 
 
 # ---- run() -------------------------------------------------------------------------------------

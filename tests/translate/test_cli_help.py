@@ -72,4 +72,6 @@ def test_the_commands_import_nothing_heavy() -> None:
     assert "translate.cli.train" in loaded
     assert not loaded & set(HEAVY)
     ours = {name for name in loaded if name.split(".")[0] in ("translate", "gan_core")}
-    assert all(name.startswith("translate.cli") for name in ours - {"translate", "translate.errors"})
+    assert all(
+        name.startswith("translate.cli") for name in ours - {"translate", "translate.errors"}
+    )

@@ -45,7 +45,7 @@ def spoil(folder: Path, count: int) -> list[Path]:
     return broken
 
 
-# ------------------------------------------------------------------------------------- what it makes
+# ------------------------------------------------------------------------------------ what it makes
 
 
 def test_a_run_folder_holds_what_the_contract_says(
@@ -117,9 +117,7 @@ def test_epochs_count_the_larger_domain(start: tuple[object, ...], command: Comm
 
 
 @pytest.mark.parametrize("size", [16, 12])
-def test_a_share_held_out_is_judged(
-    start: tuple[object, ...], command: Command, size: int
-) -> None:
+def test_a_share_held_out_is_judged(start: tuple[object, ...], command: Command, size: int) -> None:
     share = ("--set", "data.validation_share=0.4")
     assert command(*start, *share, "--size", size, "--out", "a").code == 0
     lines = [json.loads(line) for line in Path("a/log.jsonl").read_text().splitlines()]
@@ -152,7 +150,7 @@ def test_grey_drawings_and_colour_photos(start: tuple[object, ...], command: Com
     assert header["channels"] == {"drawings": 1, "paintings": 3}
 
 
-# ------------------------------------------------------------------------------------------- resuming
+# ----------------------------------------------------------------------------------------- resuming
 
 
 def test_resume_extends_a_run(start: tuple[object, ...], command: Command) -> None:
@@ -265,7 +263,7 @@ def test_resuming_when_the_pictures_are_gone(
     mistake("train", "cyclegan", "--resume", "a", says=(f"there is no folder {domains[1]}",))
 
 
-# -------------------------------------------------------------------------------------------- dry runs
+# ----------------------------------------------------------------------------------------- dry runs
 
 
 def test_a_dry_run_tells_the_cost_and_writes_nothing(
@@ -289,7 +287,7 @@ def test_a_dry_run_tells_the_mistakes_too(start: tuple[object, ...], mistake: Mi
     mistake(*start, "--dry-run", "--set", "run.keep=0", says=("[run] keep must be 1 or more",))
 
 
-# ------------------------------------------------------------------------------------------- mistakes
+# ----------------------------------------------------------------------------------------- mistakes
 
 
 @pytest.mark.parametrize(
@@ -400,7 +398,7 @@ def test_domains_of_one_name(
     assert header["channels"].keys() == {"images-a", "images-b"}
 
 
-# --------------------------------------------------------------------------------- unreadable pictures
+# ------------------------------------------------------------------------------ unreadable pictures
 
 
 def test_all_pictures_unreadable(
@@ -472,7 +470,7 @@ def test_too_many_unreadable_pictures_end_a_run_that_can_be_gone_on_with(
     assert mended.err == ""
 
 
-# ----------------------------------------------------------------------------------- existing folders
+# --------------------------------------------------------------------------------- existing folders
 
 
 def test_an_existing_run_is_left_alone_unless_asked(

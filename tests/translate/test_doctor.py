@@ -1,4 +1,5 @@
 import importlib.metadata
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -76,7 +77,7 @@ def test_a_missing_package(
 def test_every_package_that_is_imported_is_looked_for() -> None:
     """Those that pyproject.toml asks for, except the two wheels, which are looked at closely."""
     requires = importlib.metadata.requires("translate-gan") or []
-    names = {entry.split(">")[0] for entry in requires if "extra ==" not in entry}
+    names = {re.split("[<>=]", entry)[0] for entry in requires if "extra ==" not in entry}
     assert names == {*PACKAGES, *CV2_WHEELS}
 
 

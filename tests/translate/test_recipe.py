@@ -30,7 +30,7 @@ def recipe(text: str = "", *overrides: tuple[str, Any], method: str | None = "cy
     return resolve(document, [("data.domains", ["x", "y"]), *overrides], method)
 
 
-# ------------------------------------------------------------------------------- where values come from
+# --------------------------------------------------------------------------- where values come from
 
 
 def test_defaults_are_those_of_the_signatures() -> None:
@@ -95,11 +95,11 @@ def test_set_reads_toml_and_bare_words(text: str, expected: tuple[str, Any]) -> 
 
 
 def test_set_without_a_value() -> None:
-    with pytest.raises(UserError, match="write section.key=value"):
+    with pytest.raises(UserError, match=r"write section\.key=value"):
         parse_override("data.flip")
 
 
-# ------------------------------------------------------------------------------------------ mistakes
+# ----------------------------------------------------------------------------------------- mistakes
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_files_broken_toml(tmp_path: Path) -> None:
         read(str(tmp_path / "b.toml"))
 
 
-# --------------------------------------------------------------------------------------------- kinds
+# -------------------------------------------------------------------------------------------- kinds
 
 
 def test_another_kind_drops_the_old_ones_arguments() -> None:
@@ -305,7 +305,7 @@ def test_a_wrong_shared_key_is_told_though_no_update_leans_on_it() -> None:
         recipe(text)
 
 
-# ------------------------------------------------------------------------------------------ as a file
+# ---------------------------------------------------------------------------------------- as a file
 
 
 @pytest.mark.parametrize(
@@ -349,9 +349,7 @@ def test_comments_and_order_are_kept() -> None:
     assert tomlkit.parse(written).unwrap()["data"]["size"] == 64
 
 
-def test_folders_are_found_from_everywhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_are_found_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run is resumed from another directory than it was started in."""
     monkeypatch.chdir(tmp_path)
     overrides = [("data.domains", ["a", "b"]), ("data.validation", ["c", str(tmp_path / "d")])]
@@ -368,7 +366,7 @@ def test_the_header_tells_equal_runs_apart_from_different_ones_only() -> None:
     assert recipe("", ("run.seed", 5)).header() != one
 
 
-# -------------------------------------------------------------------------------- the recipes on offer
+# ----------------------------------------------------------------------------- the recipes on offer
 
 
 def test_there_are_recipes() -> None:
@@ -438,7 +436,7 @@ class TestEveryRecipe:
         assert last["skipped"] == 0
 
 
-# -------------------------------------------------------------------------------------------- resuming
+# ----------------------------------------------------------------------------------------- resuming
 
 
 @pytest.mark.parametrize(
@@ -492,7 +490,7 @@ def test_changed_keys_in_nested_tables() -> None:
     assert "optimizer.kind" in changed_keys(one, recipe())
 
 
-# --------------------------------------------------------------------------------- what build refuses
+# ------------------------------------------------------------------------------- what build refuses
 
 
 @pytest.mark.parametrize(

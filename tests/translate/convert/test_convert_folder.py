@@ -57,7 +57,7 @@ PICTURES = ["a.png", "b.PNG", "deep/er/a.png", "deep/c.bmp", "deep/grey.png"]
 PICTURES += ["deep/sixteen.tiff", "x y ü.png"]
 
 
-# --------------------------------------------------------------------------------------- whole folders
+# ------------------------------------------------------------------------------------ whole folders
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
@@ -141,7 +141,7 @@ def test_no_more_pictures_are_read_than_are_waited_for(tmp_path: Path) -> None:
     assert sizes == [1] * 30
 
 
-# --------------------------------------------------------------------------------- broken and unfinished
+# ---------------------------------------------------------------------------- broken and unfinished
 
 
 def test_a_broken_picture_is_listed_and_the_rest_is_done(
@@ -249,7 +249,7 @@ def test_the_list_of_failures_comes_and_goes(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-# ------------------------------------------------------------------------------------------- one file
+# ----------------------------------------------------------------------------------------- one file
 
 
 def test_one_file_to_a_file_or_a_folder(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_one_file_with_a_model(model: Path, tmp_path: Path, command: Command) ->
     assert read(tmp_path / "b.jpg").shape == (10, 10, 3)
 
 
-# ------------------------------------------------------------------------------------ colour and grey
+# ---------------------------------------------------------------------------------- colour and grey
 
 
 def test_colour_out_of_grey_formats(model: Path, tmp_path: Path, command: Command) -> None:
@@ -324,7 +324,7 @@ def test_a_grey_file_asked_for_by_name(model: Path, tmp_path: Path, mistake: Mis
     assert not (tmp_path / "b.pgm").exists()
 
 
-# ------------------------------------------------------------------------------------------- mistakes
+# ----------------------------------------------------------------------------------------- mistakes
 
 
 def test_results_never_become_sources(

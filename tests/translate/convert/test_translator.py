@@ -126,7 +126,7 @@ def test_a_model_that_makes_no_numbers() -> None:
         Translator(Diverged(), (3, 3), CPU, "fp32")([noise(8, 8, 3)])
 
 
-# ------------------------------------------------------------------------------------------ model files
+# -------------------------------------------------------------------------------------- model files
 
 
 def test_the_direction_is_chosen_by_the_domain(model: Path) -> None:
@@ -176,8 +176,12 @@ def test_models_that_cannot_be_used(model: Path, tmp_path: Path, mistake: Mistak
     future = changed(model, tmp_path / "1", lambda header: header.update(format=2))
     gan = changed(model, tmp_path / "2", lambda h: (h.pop("translations"), h.update(method="gan")))
     kind = changed(model, tmp_path / "3", lambda h: h["networks"]["G"].update(kind="unet9"))
-    shape = changed(model, tmp_path / "4", lambda h: h["networks"]["G"]["arguments"].update(blocks=2))
-    key = changed(model, tmp_path / "5", lambda h: h["networks"]["G"]["arguments"].update(deep=True))
+    shape = changed(
+        model, tmp_path / "4", lambda h: h["networks"]["G"]["arguments"].update(blocks=2)
+    )
+    key = changed(
+        model, tmp_path / "5", lambda h: h["networks"]["G"]["arguments"].update(deep=True)
+    )
     gap = changed(model, tmp_path / "6", lambda h: h.pop("networks"))
     fresh = tmp_path / "run"
     shutil.copytree(model, fresh)

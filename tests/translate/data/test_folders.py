@@ -39,5 +39,5 @@ def test_names_are_the_folders_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_equal_names_are_refused_with_a_way_out() -> None:
-    with pytest.raises(UserError, match="both domains would be called 'x'.*--names x-a x-b"):
+    with pytest.raises(UserError, match=r"both domains would be called 'x'.*--names x-a x-b"):
         domain_names((Path("a/x"), Path("b/x")))

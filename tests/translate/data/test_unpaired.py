@@ -74,9 +74,7 @@ def test_pairs_are_not_fixed(folders: tuple[str, str]) -> None:
     assert len(pairs) > 8  # of 16
 
 
-def noisy(
-    tmp_path: Path, draw: Callable[..., Path], seed: int = 0, **arguments: Any
-) -> Unpaired:
+def noisy(tmp_path: Path, draw: Callable[..., Path], seed: int = 0, **arguments: Any) -> Unpaired:
     augment = ({"transform": "ColorJitter", "p": 1.0}, {"transform": "GaussNoise", "p": 0.5})
     folders = str(draw(tmp_path / "a", 3, size=12)), str(draw(tmp_path / "b", 4, size=12))
     return unpaired(folders, seed, batch_size=2, load_ratio=1.5, augment=augment, **arguments)
@@ -98,7 +96,9 @@ def test_a_batch_is_a_function_of_seed_and_position(
     assert not torch.equal(other[0].batch["x"], forward[0]["x"])
 
 
-def test_augmentation_differs_from_epoch_to_epoch(tmp_path: Path, draw: Callable[..., Path]) -> None:
+def test_augmentation_differs_from_epoch_to_epoch(
+    tmp_path: Path, draw: Callable[..., Path]
+) -> None:
     data = noisy(tmp_path, draw)
     images = [image for at in range(12) for image in data[at].batch["x"]]
     assert len({image.numpy().tobytes() for image in images}) == len(images) == 24
@@ -149,7 +149,7 @@ def test_names(folders: tuple[str, str]) -> None:
     assert unpaired(folders, names=("a", "b")).names == ("a", "b")
 
 
-# ------------------------------------------------------------------------------------------- held out
+# ----------------------------------------------------------------------------------------- held out
 
 
 @pytest.mark.parametrize(("share", "held"), [(0.0, (0, 0)), (0.25, (2, 1)), (0.5, (4, 2))])
@@ -205,7 +205,7 @@ def test_pictures_to_judge_by_that_are_broken(folders: tuple[str, str], tmp_path
         data.held_out_batch(5)
 
 
-# --------------------------------------------------------------------------------------------- broken
+# ------------------------------------------------------------------------------------------- broken
 
 
 def test_a_broken_pictures_place_is_taken_by_the_next(folders: tuple[str, str]) -> None:
@@ -240,7 +240,7 @@ def test_a_domain_without_a_readable_picture_has_no_batch(folders: tuple[str, st
     assert len(item.broken) == 4
 
 
-# ------------------------------------------------------------------------------------------- mistakes
+# ----------------------------------------------------------------------------------------- mistakes
 
 
 @pytest.mark.parametrize(
