@@ -5,7 +5,7 @@ recipe.toml  log.jsonl  samples/step-*.png  checkpoints/step-*.pt  model.safeten
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -99,14 +99,14 @@ class RunFolder:
     def save_state(self, state: Mapping[str, Any], step: int) -> None:
         save_state(self.path / "checkpoints", state, step, self.keep)
 
-    def latest(self) -> dict[str, Any]:
-        """The newest training state that can be read."""
+    def latest(self, say: Callable[[str], None]) -> dict[str, Any]:
+        """The newest training state that can be read; ``say`` is told of those that cannot."""
         found = checkpoints(self.path / "checkpoints")
         for path in reversed(found):
             try:
                 return load_state(path)
-            except FileError:
-                continue
+            except FileError as error:
+                say(f"going back to the checkpoint before: {error}")
         what = "none of its checkpoints can be read" if found else "it has no checkpoint yet"
         raise UserError(f"{self.path} cannot be resumed: {what}")
 

@@ -97,15 +97,15 @@ def build(recipe: Recipe, say: Say) -> Run:
     seed = recipe.values["run"]["seed"]
     if not 0 <= seed < 2**63:
         raise UserError(f"recipe: [run] seed must be from 0 to 2^63 - 1, not {seed}")
+    method = recipe.make_method()
     with blaming("data"):
-        data_set = DATA_SETS[recipe.make_method().data]
+        data_set = DATA_SETS[method.data]
         data = data_set(seed, **recipe.keywords("data", data_set))
         resolve_workers(recipe.values["data"]["workers"], device)
         # What the first step would stumble over is told now, before a run folder is made.
         next(Batches(data, 0, device, workers=0))
         data.held_out_batch(1)
     recipe.values["data"]["names"] = data.names
-    method = recipe.make_method()
     torch.manual_seed(seed)  # the networks' first weights
     nets, describe = recipe.make_networks(method, data.channels_of())
     for net in nets.values():
@@ -158,14 +158,24 @@ def folder_of(run_: Run, path: Path) -> RunFolder:
         return RunFolder(path, **run_.recipe.keywords("run", RunFolder))
 
 
+def restore(run_: Run, folder: RunFolder, say: Say) -> None:
+    """Put the run where the folder's newest readable checkpoint stands."""
+    trainer = run_.trainer
+    trainer.load_state_dict(_to_device(folder.latest(say)["trainer"], run_.device))
+    done = trainer.counts["step"]
+    if done > trainer.steps:
+        raise UserError(f"{folder.path} has done {done} steps already, more than {trainer.steps}")
+    folder.write_recipe(run_.recipe.toml())
+    folder.forget_log_after(done)
+
+
 def train(
     run_: Run,
     folder: RunFolder,
     *,
     stop: Callable[[], bool],
-    show: Callable[[int, Logs], None],
+    show: Callable[[Logs], None],
     say: Say,
-    resume: bool = False,
 ) -> bool:
     """Train to the end or until ``stop()``; return whether the end was reached.
 
@@ -173,10 +183,6 @@ def train(
     training error and too many unreadable files too, so that a run can be gone on with.
     """
     trainer, loader = run_.trainer, run_.recipe.keywords("data", Batches)
-    if resume:
-        state = folder.latest()
-        trainer.load_state_dict(_to_device(state["trainer"], run_.device))
-        folder.forget_log_after(trainer.counts["step"])
     with blaming("data"):
         batches = Batches(run_.data, trainer.counts["batches"], run_.device, say, **loader)
     judging = any(run_.data.held_out)
@@ -202,7 +208,7 @@ def train(
 
     def each(logs: Logs) -> None:
         meter.take(logs)
-        show(trainer.counts["step"], logs)
+        show(logs)
 
     every = {each: 1, log: folder.log_every, sample: folder.sample_every}
     every[save] = folder.checkpoint_every

@@ -41,11 +41,6 @@ class Bar:
         rate = f"{task.speed * per_item:.2f} {self.unit}/s" if task.speed else ""
         self.progress.update(self.task, advance=count, rate=rate, figures=figures)
 
-    def at(self, position: int, units: float, figures: str) -> None:
-        """Stand at ``position``, which took ``units`` of what the rate counts."""
-        done = int(self.progress.tasks[self.task].completed)
-        self.advance(position - done, units, figures)
-
     def say(self, sentence: str) -> None:
         if self.progress.disable:
             typer.echo(sentence, err=True)

@@ -59,7 +59,7 @@ def train(
     from translate.interrupt import stop_requested
     from translate.recipe import resolve
     from translate.recipe_file import default_recipe, parse_override, read
-    from translate.training import build, expect, folder_of, open_run
+    from translate.training import build, expect, folder_of, open_run, restore
     from translate.training import train as train_run
 
     given = [(key, value) for key, value in overrides.items() if value is not None]
@@ -84,24 +84,20 @@ def train(
     if resume is None:
         folder.create(chosen.toml(), overwrite)
     else:
-        folder.write_recipe(chosen.toml())
+        restore(run, folder, say)
     trainer = run.trainer
-    with stop_requested(say) as stop, bar("training", trainer.steps) as shown:
-        seen = 0
+    seen = trainer.counts["images"]
+    with (
+        bar("training", trainer.steps, trainer.counts["step"]) as shown,
+        stop_requested(shown.say) as stop,
+    ):
 
-        def show(step: int, logs: dict[str, float]) -> None:
+        def show(logs: dict[str, float]) -> None:
             nonlocal seen
             images, seen = trainer.counts["images"] - seen, trainer.counts["images"]
-            shown.at(step, images, losses_line(logs))
+            shown.advance(1, images, losses_line(logs))
 
-        finished = train_run(
-            run,
-            folder,
-            stop=lambda: stop() != 0,
-            show=show,
-            say=shown.say,
-            resume=resume is not None,
-        )
+        finished = train_run(run, folder, stop=lambda: stop() != 0, show=show, say=shown.say)
         signal_number = stop()
     if finished:
         typer.echo(f"{folder.model}")
