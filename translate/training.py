@@ -1,6 +1,5 @@
 """A run from its recipe: builds the parts, starts, resumes, trains, and writes the run folder."""
 
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from gan_core.trainer import Logs, Trainer, TrainingError, run
 from translate.data.loader import Batches, resolve_workers
 from translate.data.sets import DATA_SETS
 from translate.data.unpaired import Unpaired
+from translate.device import find_device, peak_memory
 from translate.errors import UserError
 from translate.methods import TranslationMethod
 from translate.recipe import Recipe, changed_keys, resolve
@@ -67,24 +67,6 @@ class Run:
             for key, tensor in net.state_dict().items()
         }
         save_model(path, tensors, self.model_header())
-
-
-def find_device(name: str) -> torch.device:
-    """``auto`` (CUDA, then MPS, then CPU) or a device by name; UserError if it is not there."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        here = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        here += ["mps"] if torch.backends.mps.is_available() else []
-        raise UserError(f"there is no device {name!r} here; choose {', '.join(here)}") from None
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise UserError(f"device {name!r} holds no numbers to train on; choose cpu, cuda or mps")
-    return device
 
 
 def build(recipe: Recipe, say: Say) -> Run:
@@ -255,18 +237,6 @@ class _Meter:
         }
         self._restart()
         return line
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that was allocated on a CUDA device, else the process's largest size."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return 0  # it does not say
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _to_device(state: Any, device: torch.device) -> Any:

@@ -32,7 +32,7 @@ def convert(
     from translate.convert.folder import convert as convert_jobs
     from translate.convert.folder import plan
     from translate.convert.translator import open_translator
-    from translate.training import find_device
+    from translate.device import find_device
 
     translator, chosen = open_translator(model, to, find_device(device), precision, at)
     jobs, folder = plan(source, target, colour=translator.makes > 1)

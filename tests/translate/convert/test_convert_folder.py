@@ -125,20 +125,28 @@ def test_exif_orientation_is_applied(model: Path, tmp_path: Path, command: Comma
     np.testing.assert_array_equal(turned, upright)
 
 
-def test_no_more_pictures_are_read_than_are_waited_for(tmp_path: Path) -> None:
-    """Memory stays bounded, however many shapes there are."""
+def test_memory_is_bounded_however_many_shapes_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = tmp_path / "source"
-    for number in range(30):
+    for number in range(40):
         write(source / f"{number:02}.png", noise(4, 4 + number))
     jobs, _ = plan(source, tmp_path / "target")
-    sizes: list[int] = []
+    reads: list[Path] = []
+    held: list[int] = []
+
+    def counted(path: Path) -> np.ndarray:
+        reads.append(path)
+        return read(path)
 
     def translate(images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        sizes.append(len(images))
+        held.append(len(reads) - len(held))  # one by one, as no two are of a shape
         return list(images)
 
-    assert convert(translate, jobs, batch_size=2).converted == 30
-    assert sizes == [1] * 30
+    monkeypatch.setattr("translate.convert.folder.read", counted)
+    assert convert(translate, jobs, batch_size=2).converted == 40
+    assert len(held) == 40
+    assert 8 <= max(held) <= 16  # 4 x 2 wait, and at most as many are read ahead
 
 
 # ---------------------------------------------------------------------------- broken and unfinished
