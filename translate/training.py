@@ -165,8 +165,6 @@ def train(
     training error and too many unreadable files too, so that a run can be gone on with.
     """
     trainer, loader = run_.trainer, run_.recipe.keywords("data", Batches)
-    with blaming("data"):
-        batches = Batches(run_.data, trainer.counts["batches"], run_.device, say, **loader)
     judging = any(run_.data.held_out)
     held_out = run_.data.held_out_batch(folder.judged if judging else folder.samples)
     meter = _Meter(trainer)
@@ -198,11 +196,15 @@ def train(
         say(f"nothing to do: {trainer.counts['step']} of {trainer.steps} steps are done")
         run_.save_model(folder.model)  # a kill may have come between the last state and its model
         return True
+    with blaming("data"):
+        batches = Batches(run_.data, trainer.counts["batches"], run_.device, say, **loader)
     try:
         finished = run(trainer, batches, every=every, stop=stop)
     except (TrainingError, UserError) as error:
         save({})
         raise UserError(str(error)) from error
+    finally:
+        batches.close()
     if not finished:
         save({})
     return finished

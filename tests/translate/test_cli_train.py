@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -242,15 +243,18 @@ def test_resuming_a_run_of_another_method(
 
 
 def test_resuming_what_is_no_run(
-    model: Path, mistake: Mistake, domains: tuple[Path, Path], tmp_path: Path
+    model: Path, command: Command, mistake: Mistake, domains: tuple[Path, Path], tmp_path: Path
 ) -> None:
     for what in (domains[0], tmp_path / "nowhere", model / "model.safetensors"):
         mistake("train", "cyclegan", "--resume", what, says=("is not a run folder",))
     run = Path(shutil.copytree(model, tmp_path / "run"))
     for checkpoint in checkpoints(run / "checkpoints"):
         checkpoint.write_bytes(b"")
-    says = ("cannot be resumed", "none of its checkpoints can be read")
-    mistake("train", "cyclegan", "--resume", run, says=says)
+    outcome = command("train", "cyclegan", "--resume", run)
+    assert outcome.code == 2
+    *passed_over, error = outcome.err.splitlines()
+    assert all("checkpoint" in line for line in passed_over)
+    assert error == f"error: {run} cannot be resumed: none of its checkpoints can be read"
     shutil.rmtree(run / "checkpoints")
     mistake("train", "cyclegan", "--resume", run, says=("it has no checkpoint yet",))
 
@@ -468,6 +472,21 @@ def test_too_many_unreadable_pictures_end_a_run_that_can_be_gone_on_with(
     mended = command("train", "cyclegan", "--resume", "a", "--steps", 12)
     assert mended.code == 0
     assert mended.err == ""
+
+
+def test_a_traceback_leaves_no_worker_behind(
+    start: tuple[object, ...], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would wait for them before it exits, and they for Python."""
+
+    def out_of_memory(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("gan_core.trainer.Trainer.step", out_of_memory)
+    with pytest.raises(RuntimeError, match="out of memory") as told:
+        command(*start, "--workers", 1)
+    assert told.tb is not None  # as when Python prints it: it holds on to the loader
+    assert multiprocessing.active_children() == []
 
 
 # --------------------------------------------------------------------------------- existing folders

@@ -15,7 +15,7 @@ from translate.errors import UserError
 
 
 class Batches:
-    """Iterates over batches from a position on, for ever; knows the files that were broken."""
+    """Iterates over batches from a position on, until closed; knows the files that were broken."""
 
     def __init__(
         self,
@@ -46,6 +46,11 @@ class Batches:
         if item.broken.keys() - self.broken.keys():
             self._count(item.broken)
         return {key: tensor.to(self.device) for key, tensor in item.batch.items()}
+
+    def close(self) -> None:
+        """End the workers. They ignore SIGTERM: an exit by a traceback would wait for ever."""
+        if shutdown := getattr(self._items, "_shutdown_workers", None):
+            shutdown()
 
     def _count(self, broken: Mapping[str, str]) -> None:
         for path, reason in broken.items():

@@ -41,6 +41,13 @@ def test_what_is_found(mixed: Path) -> None:
     assert found.blank == [str(mixed / "f.png")]
 
 
+def test_equal_bytes_of_another_shape_are_another_picture(tmp_path: Path) -> None:
+    image = noise(4, 6)
+    write(tmp_path / "a.png", image)
+    write(tmp_path / "b.png", image.reshape(6, 4, 3))
+    assert inspect([tmp_path / "a.png", tmp_path / "b.png"], 4).twins == {}
+
+
 def test_the_report(mixed: Path, command: Callable[..., Any]) -> None:
     outcome = command("data", "check", mixed, "--size", 16)
     assert outcome.code == 1

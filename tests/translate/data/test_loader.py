@@ -1,4 +1,6 @@
+import multiprocessing
 from collections.abc import Callable
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ def data(tmp_path: Path, draw: Callable[..., Path]) -> Unpaired:
 
 
 def some(batches: Batches, count: int) -> list[dict[str, Tensor]]:
-    return list(islice(batches, count))
+    with closing(batches):
+        return list(islice(batches, count))
 
 
 def equal(one: list[dict[str, Tensor]], two: list[dict[str, Tensor]]) -> bool:
@@ -50,6 +53,15 @@ def test_training_never_runs_out_of_batches(data: Unpaired) -> None:
     assert len(some(Batches(data, 10**6, CPU, workers=0), 3)) == 3
 
 
+def test_closing_ends_the_workers(data: Unpaired) -> None:
+    batches = Batches(data, 0, CPU, workers=2)
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    batches.close()
+    assert multiprocessing.active_children() == []
+    Batches(data, 0, CPU, workers=0).close()
+
+
 def test_broken_files_are_told_once(data: Unpaired) -> None:
     data.files[0][1].write_bytes(b"")
     said: list[str] = []
@@ -57,6 +69,17 @@ def test_broken_files_are_told_once(data: Unpaired) -> None:
     some(batches, 10)
     assert list(batches.broken) == [str(data.files[0][1])]
     assert said == [f"skipped {data.files[0][1]}: empty"]
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_neighbours_that_are_broken_are_told_once_each(data: Unpaired, first: int) -> None:
+    """The first one's place is looked for at the second, which may have come up before."""
+    broken = data.files[0][first : first + 2]
+    for path in broken:
+        path.write_bytes(b"")
+    said: list[str] = []
+    some(Batches(data, 0, CPU, said.append, workers=0), 10)
+    assert sorted(said) == [f"skipped {path}: empty" for path in broken]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
