@@ -32,7 +32,9 @@ def draw(
         alone: a larger data set begins with the smaller one.
     """
     check_style(style)
-    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"{directory} is a file: name a new folder")
+    if directory.is_dir() and any(directory.iterdir()):
         raise UserError(f"{directory} exists and is not empty: name a new folder")
     sketches, photos = directory / "sketches", directory / "photos"
     test_sketches, test_photos = directory / "test" / "sketches", directory / "test" / "photos"

@@ -427,7 +427,7 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for owner, name in ((os, "replace"), (Path, "write_bytes")):
+    for owner, name in ((os, "replace"), (os, "fsync")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, full)
             with pytest.raises(OSError, match="No space"):
