@@ -41,7 +41,7 @@ def translate(*words: object) -> None:
 
 def halves(folder: Path, first: Path, second: Path) -> None:
     for position, path in enumerate(find(folder)):
-        target = second if position % 2 else first
+        target = first if position % 2 else second
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target / path.name)
 
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("task", choices=["sketches", "tomatoes"])
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--style", default="ink")
+    parser.add_argument("--style", default="pencil")
     parser.add_argument("--recipe", default="cyclegan-small")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
