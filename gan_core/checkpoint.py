@@ -45,7 +45,7 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
-        raise FileError(f"{path} is not a readable checkpoint ({error})") from error
+        raise FileError(f"{path} is not a readable checkpoint: cut short or damaged") from error
     if not isinstance(state, dict):
         raise FileError(f"{path} is not a readable checkpoint (it holds a {type(state).__name__})")
     return state

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = (
     *("torch", "albumentations", "kornia", "numpy", "safetensors"),
-    *("pydantic", "tomlkit", "typer", "rich"),
+    *("pydantic", "tomlkit", "typer", "rich", "filelock"),
 )
 CV2_WHEELS = ("opencv-python", "opencv-python-headless")
 

@@ -38,7 +38,7 @@ def read(source: str) -> tomlkit.TOMLDocument:
             raise UserError(f"no recipe is called {source!r}{nearest(source, recipe_names())}")
     try:
         return tomlkit.parse(path.read_text(encoding="utf-8"))
-    except (tomlkit.exceptions.ParseError, UnicodeDecodeError) as error:
+    except (tomlkit.exceptions.TOMLKitError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
 
 

@@ -5,12 +5,14 @@ recipe.toml  log.jsonl  samples/step-*.png  checkpoints/step-*.pt  model.safeten
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from gan_core.checkpoint import checkpoints, load_state, save_state
 from gan_core.files import FileError, write_whole
@@ -61,7 +63,7 @@ class RunFolder:
         """Make the folder with its recipe; an older run's goes only where asked."""
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; choose another --out")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and any(path != self._lock for path in self.path.iterdir()):
             if not overwrite:
                 raise UserError(
                     f"{self.path} exists: go on with it by --resume {self.path}, choose another "
@@ -69,9 +71,31 @@ class RunFolder:
                 )
             if not (self.path / "recipe.toml").is_file():
                 raise UserError(f"{self.path} is not a run folder, so --overwrite leaves it alone")
-            shutil.rmtree(self.path)
+            with self.held():
+                shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_recipe(recipe)
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, no other process trains in the folder; the system lets go when a process dies."""
+        lock = FileLock(self._lock)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"{self.path} is being trained by another process: wait for it, stop it, or "
+                "choose another --out"
+            ) from None
+        try:
+            yield
+        finally:
+            self._lock.unlink(missing_ok=True)
+            lock.release()
 
     def write_recipe(self, recipe: str) -> None:
         write_whole(self.path / "recipe.toml", lambda file: file.write(recipe.encode()))
@@ -102,13 +126,20 @@ class RunFolder:
     def latest(self, say: Callable[[str], None]) -> dict[str, Any]:
         """The newest training state that can be read; ``say`` is told of those that cannot."""
         found = checkpoints(self.path / "checkpoints")
+        damaged: list[str] = []
         for path in reversed(found):
             try:
-                return load_state(path)
+                state = load_state(path)
             except FileError as error:
-                say(f"going back to the checkpoint before: {error}")
+                damaged.append(str(error))
+                continue
+            for sentence in damaged:
+                say(f"passed over: {sentence}")
+            return state
         what = "none of its checkpoints can be read" if found else "it has no checkpoint yet"
-        raise UserError(f"{self.path} cannot be resumed: {what}")
+        raise UserError(
+            f"{self.path} cannot be resumed: {what}; start anew with --out {self.path} --overwrite"
+        )
 
 
 def _step_of(line: str) -> float:

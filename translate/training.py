@@ -143,7 +143,14 @@ def folder_of(run_: Run, path: Path) -> RunFolder:
 def restore(run_: Run, folder: RunFolder, say: Say) -> None:
     """Put the run where the folder's newest readable checkpoint stands."""
     trainer = run_.trainer
-    trainer.load_state_dict(_to_device(folder.latest(say)["trainer"], run_.device))
+    state = _to_device(folder.latest(say), run_.device)
+    try:
+        trainer.load_state_dict(state["trainer"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"the checkpoint of {folder.path} does not fit its recipe.toml, which was changed: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from None
     done = trainer.counts["step"]
     if done > trainer.steps:
         raise UserError(f"{folder.path} has done {done} steps already, more than {trainer.steps}")

@@ -12,6 +12,7 @@ import tomlkit
 from gan_core.checkpoint import checkpoints, load_model
 from translate.methods import METHODS
 from translate.methods.cyclegan import CycleGAN
+from translate.run_folder import RunFolder
 
 Command = Callable[..., Any]
 Mistake = Callable[..., str]
@@ -250,11 +251,8 @@ def test_resuming_what_is_no_run(
     run = Path(shutil.copytree(model, tmp_path / "run"))
     for checkpoint in checkpoints(run / "checkpoints"):
         checkpoint.write_bytes(b"")
-    outcome = command("train", "cyclegan", "--resume", run)
-    assert outcome.code == 2
-    *passed_over, error = outcome.err.splitlines()
-    assert all("checkpoint" in line for line in passed_over)
-    assert error == f"error: {run} cannot be resumed: none of its checkpoints can be read"
+    none = (f"{run} cannot be resumed: none of its checkpoints can be read", "start anew")
+    mistake("train", "cyclegan", "--resume", run, says=none)
     shutil.rmtree(run / "checkpoints")
     mistake("train", "cyclegan", "--resume", run, says=("it has no checkpoint yet",))
 
@@ -522,3 +520,45 @@ def test_an_empty_folder_may_become_the_run(
 ) -> None:
     (here / "a").mkdir()
     assert command(*start, "--out", "a").code == 0
+
+
+# ------------------------------------------------------------------------- what newcomers broke
+
+
+def test_a_folder_that_is_being_trained_is_left_alone(
+    start: tuple[object, ...], model: Path, mistake: Mistake, contents: Contents, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(model, tmp_path / "run"))
+    with RunFolder(run).held():
+        before = contents(run)
+        busy = (f"{run} is being trained by another process",)
+        mistake("train", "cyclegan", "--resume", run, "--steps", 9, says=busy)
+        mistake(*start, "--out", run, "--overwrite", says=busy)
+        assert contents(run) == before
+    assert not (run / ".lock").exists()
+
+
+def test_a_recipe_edited_beyond_its_checkpoint(
+    model: Path, mistake: Mistake, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(model, tmp_path / "run"))
+    recipe = run / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("filters = 4", "filters = 5"))
+    says = (f"the checkpoint of {run} does not fit its recipe.toml",)
+    mistake("train", "cyclegan", "--resume", run, "--steps", 9, says=says)
+
+
+@pytest.mark.parametrize("text", ["data = 3\n", "[data]\nsize = 16\nsize = 32\n"])
+def test_a_recipe_that_is_no_recipe(
+    text: str, domains: tuple[Path, Path], mistake: Mistake, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    mistake("train", "cyclegan", "--recipe", path, "--domains", *domains, says=())
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden"])
+def test_names_stay_inside_the_folder_of_runs(
+    name: str, start: tuple[object, ...], mistake: Mistake
+) -> None:
+    mistake(*start, "--names", name, "other", says=("names must be usable in file names",))

@@ -145,9 +145,9 @@ def train(out: Path, *arguments: str | Path, file_limit: int = 0) -> tuple[int, 
         return started.end()
 
 
-def resume(out: Path, *arguments: str) -> None:
+def resume(out: Path, *arguments: str, says: str = "") -> None:
     code, said = train(out, "--resume", out, *arguments)
-    assert (code, said) == (0, "")
+    assert (code, said) == (0, says)
 
 
 def whole_lines(out: Path) -> list[str]:
@@ -429,7 +429,8 @@ def test_a_truncated_checkpoint_is_passed_over(
     out = killed(tmp_path / "run")
     last = out / "checkpoints" / max(checkpoints(out))
     last.write_bytes(last.read_bytes()[:kept])
-    resume(out)
+    why = "is not a readable checkpoint: cut short or damaged"
+    resume(out, says=f"passed over: {last} {why}\n")
     assert_same(out, undisturbed("fp32"))
 
 
@@ -441,7 +442,10 @@ def test_with_every_checkpoint_truncated_nothing_is_touched(killed: Killed, tmp_
     before = checkpoints(out), whole_lines(out)
     code, said = train(out, "--resume", out)
     assert code == 2
-    assert said == f"error: {out} cannot be resumed: none of its checkpoints can be read\n"
+    assert said == (
+        f"error: {out} cannot be resumed: none of its checkpoints can be read; "
+        f"start anew with --out {out} --overwrite\n"
+    )
     assert (checkpoints(out), whole_lines(out)) == before
 
 

@@ -19,15 +19,22 @@ class Bar:
             TextColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
 
         console = Console(stderr=True)
         self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}", style="dim"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=16, table_column=Column(min_width=16)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=11)),
+            TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True, min_width=15)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+            # Losses take what room is left; on a narrow terminal the rest comes first.
+            TextColumn(
+                "{task.fields[figures]}",
+                style="dim",
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
+            expand=True,
             console=console,
             disable=not console.is_terminal,
         )

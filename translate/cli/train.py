@@ -3,9 +3,13 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from translate.run_folder import RunFolder
+    from translate.training import Run
 
 METHOD = typer.Argument(metavar="METHOD", help="The system to train: cyclegan.")
 DOMAINS = typer.Option(metavar="FOLDER FOLDER", help="The two folders of pictures.")
@@ -54,13 +58,11 @@ def train(
     if steps is not None or epochs is not None:  # instead of the recipe's length, however given
         overrides |= {"schedule.steps": steps or 0, "schedule.epochs": epochs or 0}
 
-    from translate.cli.progress import bar, losses_line, say
+    from translate.cli.progress import say
     from translate.errors import UserError
-    from translate.interrupt import stop_requested
     from translate.recipe import resolve
     from translate.recipe_file import default_recipe, parse_override, read
     from translate.training import build, expect, folder_of, open_run, restore
-    from translate.training import train as train_run
 
     given = [(key, value) for key, value in overrides.items() if value is not None]
     given += [parse_override(text) for text in set_ or []]
@@ -72,7 +74,12 @@ def train(
         chosen = open_run(resume, given, method)
     else:
         document = read(recipe) if recipe else default_recipe(method)
-        if "domains" not in document.get("data", {}) and "data.domains" not in dict(given):
+        data = document.get("data", {})
+        if (
+            isinstance(data, dict)
+            and not {"domains"} & data.keys()
+            and "data.domains" not in dict(given)
+        ):
             raise UserError("give the two folders of pictures: --domains sketches photos")
         chosen = resolve(document, given, method)
     run = build(chosen, say)
@@ -81,10 +88,29 @@ def train(
     if dry_run:
         _print_expectation(expect(run))
         return
+    trainer = run.trainer
     if resume is None:
         folder.create(chosen.toml(), overwrite)
-    else:
-        restore(run, folder, say)
+    with folder.held():
+        if resume is not None:
+            restore(run, folder, say)
+        finished, signal_number = _watch(run, folder)
+    if finished:
+        typer.echo(f"{folder.model}")
+        return
+    say(
+        f"stopped at step {trainer.counts['step']} of {trainer.steps}, all saved; go on with: "
+        f"translate train {method} --resume {shlex.quote(str(path))}"
+    )
+    sys.exit(128 + signal_number)
+
+
+def _watch(run: "Run", folder: "RunFolder") -> tuple[bool, int]:
+    """Train behind a progress bar; whether the end was reached, and else the signal that came."""
+    from translate.cli.progress import bar, losses_line
+    from translate.interrupt import stop_requested
+    from translate.training import train as train_run
+
     trainer = run.trainer
     seen = trainer.counts["images"]
     with (
@@ -98,15 +124,7 @@ def train(
             shown.advance(1, images, losses_line(logs))
 
         finished = train_run(run, folder, stop=lambda: stop() != 0, show=show, say=shown.say)
-        signal_number = stop()
-    if finished:
-        typer.echo(f"{folder.model}")
-        return
-    say(
-        f"stopped at step {trainer.counts['step']} of {trainer.steps}, all saved; go on with: "
-        f"translate train {method} --resume {shlex.quote(str(path))}"
-    )
-    sys.exit(128 + signal_number)
+        return finished, stop()
 
 
 def _print_expectation(expected: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from gan_core.files import write_whole
 from translate.data.folders import pictures
 from translate.data.header import BrokenImage
 from translate.data.image import SUFFIXES, read, write
-from translate.errors import UserError
+from translate.errors import TooLargeError, UserError
 
 Job = tuple[Path, Path]
 
@@ -103,10 +103,20 @@ def convert(
                     report.failures[str(source)] = f"{source}: {error}"
 
         def flush(shape: tuple[object, ...]) -> None:
-            group = waiting.pop(shape)
-            made = translate([image for _, image in group])
+            finish(waiting.pop(shape))
+
+        def finish(group: list[tuple[Job, np.ndarray]]) -> None:
+            try:
+                made = translate([image for _, image in group])
+            except TooLargeError as error:
+                if len(group) > 1:  # together; each may fit alone
+                    for one in group:
+                        finish([one])
+                    return
+                failed = str(group[0][0][0])
+                report.failures[failed], made = f"{failed}: {error}", []
             wait_for_all_but(ahead)
-            for ((source, output), _), image in zip(group, made, strict=True):
+            for ((source, output), _), image in zip(group, made, strict=False):
                 writing.append((source, writers.submit(write, output, image)))
             done(len(group))
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from gan_core.precision import autocast, upcast
 from gan_core.precision import resolve as resolve_precision
 from translate.data.image import resize, with_channels
 from translate.data.tensors import to_image, to_tensor
-from translate.errors import UserError, nearest
+from translate.errors import TooLargeError, UserError, nearest
 from translate.networks import rebuild
 
 
@@ -39,8 +40,20 @@ class Translator:
         self.takes, self.makes = channels
         self.device, self.precision, self.at = device, precision, at
 
-    @torch.inference_mode()
     def __call__(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        try:
+            return self._translate(images)
+        except (RuntimeError, MemoryError, cv2.error) as error:
+            if not _out_of_memory(error):
+                raise
+            height, width = images[0].shape[:2]
+            raise TooLargeError(
+                f"{width} x {height} pixels are too many for the memory of {self.device}: "
+                "translate at fewer with --at"
+            ) from error
+
+    @torch.inference_mode()
+    def _translate(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         batch = torch.stack([to_tensor(with_channels(self._seen(i), self.takes)) for i in images])
         height, width = batch.shape[2:]
         with autocast(self.precision, self.device):
@@ -61,6 +74,13 @@ class Translator:
         if source.shape[2] == 4 and self.makes != 4:
             return np.concatenate([with_channels(image, 3), source[:, :, 3:]], axis=2)
         return image
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Torch on a CPU and OpenCV say so in words only."""
+    said = str(error).lower()
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "allocate" in said or "memory" in said
 
 
 def _fit(batch: Tensor, net: nn.Module) -> Tensor:

@@ -12,7 +12,12 @@ def pictures(folder: Path) -> list[Path]:
         raise UserError(f"there is no folder {folder}")
     if not folder.is_dir():
         raise UserError(f"{folder} is a file; a folder of pictures is needed")
-    found = find(folder)
+    try:
+        found = find(folder)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename} cannot be opened ({error.strerror}): allow it, or move it elsewhere"
+        ) from None
     if not found:
         raise UserError(f"{folder} holds no pictures (png, jpg, webp, bmp, tif, ppm, ...)")
     return found

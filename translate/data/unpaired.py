@@ -75,6 +75,9 @@ class Unpaired(Dataset[Item]):
             raise ValueError("validation_share and max_broken are shares, from 0 to 1")
         folders = (Path(domains[0]), Path(domains[1]))
         self.names: tuple[str, str] = names or domain_names(folders)
+        for name in self.names:
+            if not name or "/" in name or "\\" in name or name.startswith("."):
+                raise ValueError(f"names must be usable in file names, which {name!r} is not")
         if self.names[0] == self.names[1]:
             raise ValueError(f"names must differ, not both be {self.names[0]!r}")
         self.size, self.load_size = size, round(size * load_ratio)

@@ -16,7 +16,7 @@ import pytest
 
 from translate.convert.folder import convert, plan, write_failures
 from translate.data.image import read, write
-from translate.errors import UserError
+from translate.errors import TooLargeError, UserError
 
 Command = Callable[..., Any]
 Mistake = Callable[..., str]
@@ -371,3 +371,20 @@ def test_what_cannot_be_planned(
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=says):
         plan(tmp_path / what, tmp_path / target)
+
+
+def test_what_memory_does_not_hold_is_a_failure_and_the_rest_goes_on(tmp_path: Path) -> None:
+    """Pictures that fit alone but not together are done alone."""
+    for name, size in {"a": 4, "b": 4, "c": 9}.items():
+        write(tmp_path / "in" / f"{name}.png", np.zeros((size, size, 3), np.uint8))
+
+    def narrow(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        if len(images) > 1 or len(images[0]) > 8:
+            raise TooLargeError("too large")
+        return list(images)
+
+    jobs, _ = plan(tmp_path / "in", tmp_path / "out")
+    report = convert(narrow, jobs)
+    assert report.converted == 2
+    assert report.failures == {str(tmp_path / "in/c.png"): f"{tmp_path / 'in/c.png'}: too large"}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from gan_core.checkpoint import load_model, save_model
 from translate.convert.translator import Translator, open_translator
-from translate.data.image import with_channels, write
-from translate.errors import UserError
+from translate.data.image import resize, with_channels, write
+from translate.errors import TooLargeError, UserError
 from translate.networks.resnet import ResnetGenerator
 
 Mistake = Callable[..., str]
@@ -234,3 +234,20 @@ def test_a_model_file_says_all_that_is_needed(model: Path) -> None:
     assert header["recipe"]["method"]["name"] == "cyclegan"
     assert not {"domains", "workers", "validation"} & header["recipe"]["data"].keys()
     assert str(model.parent) not in json.dumps(header)
+
+
+def test_at_translates_small_and_gives_back_the_size(model: Path) -> None:
+    """What is seen at 16 pixels is the translation of the picture shrunk to 16, enlarged again."""
+    image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    plain, _ = open_translator(model, None, CPU, "fp32")
+    small, _ = open_translator(model, None, CPU, "fp32", at=16)
+    [made] = small([image])
+    [expected] = plain([resize(image, 16, 24)])
+    assert made.shape == image.shape
+    assert np.array_equal(made, resize(expected, 32, 48))
+
+
+def test_memory_that_is_short_says_how_to_mend_it(model: Path) -> None:
+    translator, _ = open_translator(model, None, CPU, "fp32", at=10**7)
+    with pytest.raises(TooLargeError, match=r"32 x 32 pixels are too many.*--at"):
+        translator([np.zeros((32, 32, 3), np.uint8)])
