@@ -277,7 +277,6 @@ def expect(run_: Run, steps: int = 3) -> dict[str, Any]:
         "parameters": {name: parameters(net) for name, net in trainer.nets.items()},
         "steps": trainer.steps,
         "seconds_per_step": seconds,
-        "hours": seconds * trainer.steps / 3600,
         "memory_bytes": peak_memory(run_.device),
         "disk_bytes": _bytes(trainer.state_dict()) * run_.recipe.values["run"]["keep"],
     }

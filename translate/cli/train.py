@@ -75,11 +75,8 @@ def train(
     else:
         document = read(recipe) if recipe else default_recipe(method)
         data = document.get("data", {})
-        if (
-            isinstance(data, dict)
-            and not {"domains"} & data.keys()
-            and "data.domains" not in dict(given)
-        ):
+        known = [*data, *dict(given)] if isinstance(data, dict) else ["domains"]  # told by resolve
+        if not {"domains", "data.domains"} & set(known):
             raise UserError("give the two folders of pictures: --domains sketches photos")
         chosen = resolve(document, given, method)
     run = build(chosen, say)
@@ -135,9 +132,16 @@ def _print_expectation(expected: dict[str, Any]) -> None:
         "device": f"{expected['device']}, {expected['precision']}",
         "parameters": networks,
         "length": f"{expected['steps']:,} steps of {expected['seconds_per_step']:.3g} s: "
-        f"about {expected['hours']:.2g} hours",
-        "memory": f"{expected['memory_bytes'] / 2**30:.2f} GiB at most so far",
+        f"about {_duration(expected['seconds_per_step'] * expected['steps'])}",
+        "memory": f"{expected['memory_bytes'] / 2**30:.2f} GiB in the steps tried",
         "disk": f"{expected['disk_bytes'] / 2**30:.2f} GiB of checkpoints",
     }
     for name, text in lines.items():
         typer.echo(f"{name:11}{text}")
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in {"days": 86400, "hours": 3600, "minutes": 60}.items():
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
