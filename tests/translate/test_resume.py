@@ -329,7 +329,11 @@ def test_killed_before_the_first_checkpoint_there_is_nothing_to_go_on_from(
         started.until_step(2)
         started.kill()
     code, said = train(out, "--resume", out)
-    assert (code, said) == (2, f"error: {out} cannot be resumed: it has no checkpoint yet\n")
+    assert code == 2
+    assert said == (
+        f"error: {out} cannot be resumed: it has no checkpoint yet; "
+        f"start anew with --out {out} --overwrite\n"
+    )
 
 
 @pytest.mark.slow
