@@ -16,7 +16,7 @@ LENGTH = {"schedule.steps", "schedule.epochs"}  # of every run, whatever its sch
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """ "section.key=value" with the value in TOML; a bare word is a string."""
+    """Split "section.key=value" with the value in TOML; a bare word is a string."""
     dotted, equals, value = text.partition("=")
     if not equals:
         raise UserError(f"--set {text}: write section.key=value, as in --set data.size=128")

@@ -75,8 +75,8 @@ def train(
     else:
         document = read(recipe) if recipe else default_recipe(method)
         data = document.get("data", {})
-        known = [*data, *dict(given)] if isinstance(data, dict) else ["domains"]  # told by resolve
-        if not {"domains", "data.domains"} & set(known):
+        told = "data.domains" in dict(given) or not isinstance(data, dict) or "domains" in data
+        if not told:  # resolve would say so too, in words of the recipe
             raise UserError("give the two folders of pictures: --domains sketches photos")
         chosen = resolve(document, given, method)
     run = build(chosen, say)

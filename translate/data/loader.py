@@ -67,9 +67,9 @@ class Batches:
 
 
 def resolve_workers(workers: Literal["auto"] | int, device: torch.device) -> int:
-    """ "auto": none on a CPU, which the networks keep busy; up to four beside another device."""
+    """For "auto": none on a CPU, which the networks keep busy; up to four beside another device."""
     if workers == "auto":
-        return 0 if device.type == "cpu" else min(4, max((torch.get_num_threads()) - 1, 1))
+        return 0 if device.type == "cpu" else min(4, max(torch.get_num_threads() - 1, 1))
     if workers < 0:
         raise ValueError(f"workers must be 0 or more, not {workers}")
     return workers
