@@ -1,10 +1,12 @@
 """Exponential moving average of weights."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class Average:
@@ -38,3 +40,34 @@ class Average:
             torch._foreach_lerp_(mine, theirs, 1.0 - keep)
             for mine_b, theirs_b in zip(average.buffers(), nets[name].buffers(), strict=True):
                 mine_b.copy_(theirs_b)
+
+
+@torch.no_grad()
+def restate_statistics(
+    nets: Mapping[str, nn.Module], passes: Iterable[Callable[[], object]]
+) -> None:
+    """Estimate batch norms' running statistics anew, as the mean over forward passes.
+
+    Averaged weights make other activations than the weights whose statistics were copied (Izmailov
+    et al. 2018, SWA, section 3.2). Everything but the batch norms stays in evaluation mode: what
+    is estimated is what evaluation, without dropout, will see. Without batch norms nothing is run.
+    """
+    norms = [m for net in nets.values() for m in net.modules() if _keeps_statistics(m)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean
+        norm.train()
+    try:
+        for forward in passes:
+            forward()
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()
+
+
+def _keeps_statistics(module: nn.Module) -> TypeGuard[_BatchNorm]:
+    return isinstance(module, _BatchNorm) and module.track_running_stats

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_core import distributed, sampling
 from gan_core.ema import Average
 from gan_core.precision import LossScale, autocast
 from gan_core.routing import Batch, Method, Progress, Scene, Step, Update, only_trains, trainable
@@ -52,6 +53,12 @@ class Trainer:
     A step whose loss or gradient is not finite is done again in fp32 from the update that failed;
     updates of the same step that were applied stand, the method's state and the networks' buffers
     go back to where the step began. If it is still not finite the batch is skipped.
+
+    Several processes (``gan_core.distributed``) begin with rank 0's weights; each treats an equal
+    part of every batch. Gradients and losses become means over all before anything is decided, so
+    that weights stay equal bit for bit. Where losses are means over samples, a step is that of one
+    process with the whole batch. What compares samples (batch norm) sees its part only; of running
+    statistics rank 0's are saved. The method's schedule and terms must be the same in all.
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class Trainer:
         self.steps, self.rate, self.precision, self.say = steps, rate, precision, say
         self.accumulate, self.seed, self.max_skips = accumulate, seed, max_skips
         self.device = next(p.device for net in nets.values() for p in net.parameters())
+        distributed.share_([t for net in nets.values() for t in net.state_dict().values()])
         self.average = Average({name: nets[name] for name in method.averaged}, ema_half_life)
         self.scales = {update.name: LossScale() for update in method.updates}
         self.counts = {"step": 0, "batches": 0, "images": 0, "redone": 0, "skipped": 0, "in_row": 0}
@@ -122,7 +130,8 @@ class Trainer:
                 for buffer, saved in zip(self._buffers(), buffers, strict=True):
                     buffer.copy_(saved)
         self.counts["batches"] += len(micro)
-        self.counts["images"] += sum(len(next(iter(batch.values()))) for batch in micro)
+        here = sum(len(next(iter(batch.values()))) for batch in micro)
+        self.counts["images"] += here * distributed.world()
         self._account(trouble, skipped=bool(pending))
         return logs
 
@@ -150,7 +159,7 @@ class Trainer:
         self, plan: Step, updates: Sequence[Update], micro: Sequence[Batch], precision: str
     ) -> Iterator[tuple[Update, Logs]]:
         """Run updates in order; yields each with its losses once its optimiser has stepped."""
-        torch.manual_seed(_seed(self.seed, self.counts["batches"]))
+        sampling.seed(_seed(self.seed, self.counts["batches"]))
         deferred: list[tuple[Update, Logs]] = []
         means: dict[Update, dict[str, Tensor]] = {}
         groups = [list(updates)] if len(micro) == 1 else [[update] for update in updates]
@@ -194,8 +203,9 @@ class Trainer:
     def _check(
         self, update: Update, terms: Mapping[str, Tensor], micro: Sequence[Batch], precision: str
     ) -> Logs:
-        """Undo the loss scale; bring terms and gradient norm to the host; refuse if not finite."""
+        """Means over processes without the loss scale, on the host; refused if not finite."""
         grads = [p.grad for p in trainable(update, self.nets) if p.grad is not None]
+        distributed.mean_([*grads, *terms.values()])
         if precision == "fp16":
             torch._foreach_mul_(grads, 1.0 / self.scales[update.name].value)
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
@@ -210,7 +220,7 @@ class Trainer:
         return logs
 
     def _blame(self, update: Update, micro: Sequence[Batch], precision: str) -> list[str]:
-        """Which terms' own gradients are not finite: each is computed alone, once more."""
+        """Which terms' own gradients are not finite in any process: each alone, once more."""
         scale = self.scales[update.name].value if precision == "fp16" else 1.0
         owned = trainable(update, self.nets)
         blamed: dict[str, None] = {}
@@ -226,7 +236,7 @@ class Trainer:
                 )
                 if any(g is not None and not bool(g.isfinite().all()) for g in grads):
                     blamed[name] = None
-        return list(blamed)
+        return list(dict.fromkeys(n for names in distributed.gather(list(blamed)) for n in names))
 
     def _move(self, update: Update, precision: str) -> None:
         self.optimizers[update.name].step()
@@ -238,18 +248,19 @@ class Trainer:
         return [b for net in self.nets.values() for b in net.buffers()]
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that changes while training; plain values and tensors only."""
+        """Everything that changes while training, in plain values and tensors; all must call it."""
         return {
             "counts": dict(self.counts),
             "nets": {name: net.state_dict() for name, net in self.nets.items()},
             "average": {name: net.state_dict() for name, net in self.average.nets.items()},
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
-            "method": self.method.state_dict(),
+            "method": distributed.gather(self.method.state_dict()),
             "scales": {name: (s.value, s.good) for name, s in self.scales.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state_dict()``, also with another number of steps to do."""
+        """Go on from ``state_dict()`` of as many processes, also with more or fewer steps to do."""
+        self.method.load_state_dict(distributed.own(state["method"]))
         self.counts = dict(state["counts"])
         for name, net in self.nets.items():
             net.load_state_dict(state["nets"][name])
@@ -257,7 +268,6 @@ class Trainer:
             net.load_state_dict(state["average"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        self.method.load_state_dict(state["method"])
         self.scales = {name: LossScale(*pair) for name, pair in state["scales"].items()}
 
 
@@ -271,7 +281,7 @@ def run(
     """Step until the run is done or ``stop()`` says so; return whether it is done.
 
     ``every`` maps what is to be called (logging, sampling, saving) to its interval in steps; each
-    is called after the last step of a full run as well.
+    is called after the last step of a full run as well. All processes stop where one is told to.
     """
     while trainer.counts["step"] < trainer.steps:
         logs = trainer.step(batches)
@@ -279,7 +289,7 @@ def run(
         for call, interval in every.items():
             if done % interval == 0 or done == trainer.steps:
                 call(logs)
-        if stop():
+        if distributed.any_rank(stop()):
             break
     return trainer.counts["step"] >= trainer.steps
 

@@ -134,10 +134,11 @@ def users_of(attribute: str) -> set[str]:
 
 
 def test_who_may_touch_requires_grad() -> None:
-    """Routing, the making of averages, and inference."""
+    """Routing, the making of averages, inference, and slopes by a picture."""
     assert users_of("requires_grad_") == {
         "gan_core/routing.py",
         "gan_core/ema.py",
+        "gan_core/losses/penalties.py",
         "translate/convert/translator.py",
     }
 

@@ -7,6 +7,7 @@ import tomlkit
 import torch
 
 from gan_core.routing import Route, route_matrix
+from translate.data.sets import LAYOUTS
 from translate.recipe import resolve
 
 
@@ -18,11 +19,11 @@ def routes(
     The networks live on torch's meta device: shapes and autograd graphs without numbers, so that
     a full-size recipe costs no memory and no time.
     """
-    folders = [("data.domains", ["x", "y"]), ("data.names", ["x", "y"])]
-    recipe = resolve(document, [*folders, *overrides], method)
+    recipe = resolve(document, overrides, method)
     made = recipe.make_method()
-    channels = dict(zip(("x", "y"), recipe.values["data"]["channels"], strict=True))
+    channels = LAYOUTS[made.data].channels_of(recipe.values["data"])
     with torch.device("meta"):
         nets, _ = recipe.make_networks(made, channels)
-        batch = {key: torch.empty(2, n, recipe.size, recipe.size) for key, n in channels.items()}
+        pictures = {k: torch.empty(2, n, recipe.size, recipe.size) for k, n in channels.items()}
+        batch = pictures | {k: torch.zeros(2, dtype=torch.long) for k in channels if k == "label"}
     return route_matrix(made, nets, batch)

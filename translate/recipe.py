@@ -18,8 +18,10 @@ from torch import nn
 from gan_core.optimizers import OPTIMIZERS
 from gan_core.schedules import POLICIES
 from gan_core.trainer import Trainer
+from translate.data.dataset import DataSet
 from translate.data.loader import Batches
-from translate.data.sets import DATA_SETS
+from translate.data.preparation import Preparation
+from translate.data.sets import LAYOUTS
 from translate.errors import UserError, nearest
 from translate.methods import TranslationMethod, find_method
 from translate.networks import NETWORKS
@@ -35,7 +37,7 @@ BESIDES = {
     "run.device",
     *(f"run.{name}" for name in keywords(RunFolder)),
 }
-PATHS = {"data.domains", "data.validation"}
+PATHS = {"domains", "aligned", "images", "validation"}  # of [data]
 
 
 def length(*, steps: int = 0, epochs: int = 0) -> None:
@@ -116,7 +118,7 @@ class Recipe:
     def header(self) -> dict[str, Any]:
         """The values as plain data without what differs between equal runs."""
         plain: dict[str, Any] = json.loads(json.dumps(self.values))
-        for dotted in BESIDES | PATHS:
+        for dotted in BESIDES | {f"data.{key}" for key in PATHS}:
             section, key = dotted.split(".")
             plain[section].pop(key, None)
         return plain
@@ -145,13 +147,13 @@ def resolve(
         find_method(method)  # it may be the wrong one, rather than the recipe
         raise UserError(f"this recipe is for the method {name!r}, not {method!r}")
     maker = find_method(name)
-    data = DATA_SETS[maker.data]
+    layout = LAYOUTS[maker.data]
     values = {
         "method": {
             "name": name,
             **check("method", without(raw.get("method", {}), "name"), [maker]),
         },
-        "data": check("data", raw.get("data", {}), [data, Batches]),
+        "data": check("data", raw.get("data", {}), [Preparation, layout, DataSet, Batches]),
         "networks": {
             section: _check_kind(f"networks.{section}", table, NETWORKS)
             for section, table in raw.get("networks", {}).items()
@@ -160,10 +162,16 @@ def resolve(
         "schedule": _check_kind("schedule", raw.get("schedule", {}), POLICIES, "linear", [length]),
         "run": check("run", raw.get("run", {}), [Trainer, RunFolder, place]),
     }
-    for dotted in PATHS:
-        section, key = dotted.split(".")
-        values[section][key] = tuple(str(Path(path).absolute()) for path in values[section][key])
+    for key in PATHS & values["data"].keys():
+        values["data"][key] = _absolute(values["data"][key])
     return Recipe(values, document)
+
+
+def _absolute(path: Any) -> Any:
+    """One folder, or several; none stays none."""
+    if isinstance(path, tuple):
+        return tuple(map(_absolute, path))
+    return str(Path(path).absolute()) if path else path
 
 
 def _check_kind(

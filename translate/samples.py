@@ -1,56 +1,101 @@
 """Pictures and figures by which a person judges a run while it trains."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gan_core.metrics import sliced_wasserstein
+from gan_core.ema import restate_statistics
 from gan_core.precision import autocast, upcast
+from translate.data.dataset import DataSet, Layout
 from translate.data.tensors import to_image
+from translate.methods import TranslationMethod
 from translate.pictures import grid
 
-Translations = Mapping[str, tuple[str, str]]
+Nets = Mapping[str, nn.Module]
+Batch = Mapping[str, Tensor]
 
 
 @torch.no_grad()
-def apply(net: nn.Module, images: Tensor, precision: str, batch: int = 8) -> Tensor:
-    """The network's pictures for [N, C, H, W], a few at a time, on the host in float32."""
-    with autocast(precision, images.device):
-        return torch.cat([upcast(net(part)).cpu() for part in images.split(batch)])
+def made(
+    method: TranslationMethod,
+    layout: Layout,
+    nets: Nets,
+    batch: Batch,
+    device: torch.device,
+    precision: str,
+) -> dict[str, Tensor]:
+    """What the generators make of a batch, a few rows at a time, as pictures on the host.
+
+    Float32; noise is the same at every call. Where two domains hold unequal numbers of pictures,
+    as many as the fewer.
+    """
+    generator = torch.Generator().manual_seed(0)
+    parts: list[dict[str, Tensor]] = []
+    for start in range(0, count := min(map(len, batch.values())), 8):
+        part = {key: values[start : min(start + 8, count)] for key, values in batch.items()}
+        with autocast(precision, device):
+            fakes = method.made(nets, {k: v.to(device) for k, v in part.items()}, generator)
+        seen = {key: values.cpu() for key, values in part.items()}
+        parts.append({k: layout.picture(k, upcast(v).cpu(), seen) for k, v in fakes.items()})
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 
 def sample_grid(
-    nets: Mapping[str, nn.Module],
-    translations: Translations,
-    batch: Mapping[str, Tensor],
-    precision: str,
+    method: TranslationMethod, layout: Layout, made: Batch, batch: Batch, count: int
 ) -> np.ndarray:
-    """Two rows for each translation: what went in, and below it what came out."""
-    rows = []
-    for network, (source, _) in translations.items():
-        made = apply(nets[network], batch[source], precision)
-        rows += [[to_image(image) for image in batch[source].cpu()], [to_image(i) for i in made]]
-    return grid(rows)
+    """A row for each of the method's ``grid``: pictures of the batch, and what was made of it."""
+    rows = {f"made {key}": images for key, images in made.items()}
+    rows |= {key: layout.picture(key, images, batch) for key, images in batch.items()}
+    return grid([[to_image(image) for image in rows[row][:count]] for row in method.grid])
 
 
-def judge(
-    nets: Mapping[str, nn.Module],
-    translations: Translations,
-    held_out: Mapping[str, Tensor],
-    device: torch.device,
-    precision: str,
-) -> dict[str, float]:
-    """Sliced Wasserstein distance of each translation's pictures to real ones of its domain.
+def judge(layout: Layout, made: Batch, batch: Batch) -> dict[str, float]:
+    """The layout's figures of what was made against held-out pictures.
 
-    Only of pictures of one size: without preprocessing the two domains' may differ.
+    Only of pictures of one size: without preprocessing two domains' may differ.
     """
     figures = {}
-    for network, (source, target) in translations.items():
-        made = apply(nets[network], held_out[source].to(device), precision)
-        real, count = held_out[target], min(len(made), len(held_out[target]))
-        if real.shape[1:] == made.shape[1:]:
-            smallest = min(16, *real.shape[2:])
-            figures[target] = sliced_wasserstein(real[:count], made[:count], smallest=smallest).mean
+    for key, images in made.items():
+        real = layout.picture(key, batch[key], batch)
+        if real.shape[1:] == images.shape[1:]:
+            for name, figure in layout.figures.items():
+                figures[f"{name} {layout.names[key]}"] = figure(real, images)
     return figures
+
+
+def settle(
+    method: TranslationMethod, nets: Nets, data: DataSet, device: torch.device, precision: str
+) -> None:
+    """Give averaged networks the batch-norm statistics of their own weights.
+
+    Estimated on the run's first 128 training samples, 16 at a time whatever the run's batch, so
+    that the variance between pictures counts too.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def forward(batch: Batch) -> None:
+        with autocast(precision, device):
+            method.made(nets, {key: v.to(device) for key, v in batch.items()}, generator)
+
+    restate_statistics(nets, (partial(forward, batch) for batch in _merged(data, 128, 16)))
+
+
+def _merged(data: DataSet, count: int, size: int) -> Iterator[dict[str, Tensor]]:
+    """The first ``count`` training samples in batches of ``size``, or fewer where shapes differ."""
+    waiting: list[dict[str, Tensor]] = []
+
+    def together() -> dict[str, Tensor]:
+        return {key: torch.cat([batch[key] for batch in waiting]) for key in waiting[0]}
+
+    for position in range(-(-count // data.batch_size)):
+        batch = data[position].batch
+        shapes = [{key: v.shape[1:] for key, v in b.items()} for b in (batch, *waiting[:1])]
+        full = sum(len(next(iter(b.values()))) for b in waiting) >= size
+        if waiting and (full or shapes[0] != shapes[1]):
+            yield together()
+            waiting = []
+        waiting.append(batch)
+    yield together()

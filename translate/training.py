@@ -10,20 +10,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_core.checkpoint import save_model
+from gan_core import checkpoint, distributed
 from gan_core.precision import resolve as resolve_precision
 from gan_core.routing import trainable
 from gan_core.trainer import Logs, Trainer, TrainingError, run
+from translate.data.dataset import DataSet
 from translate.data.loader import Batches, resolve_workers
-from translate.data.sets import DATA_SETS
-from translate.data.unpaired import Unpaired
-from translate.device import find_device, peak_memory
+from translate.data.preparation import Preparation
+from translate.data.sets import LAYOUTS
+from translate.device import peak_memory
 from translate.errors import UserError
 from translate.methods import TranslationMethod
 from translate.recipe import Recipe, changed_keys, resolve
 from translate.recipe_file import read
 from translate.run_folder import RunFolder
-from translate.samples import judge, sample_grid
+from translate.samples import judge, made, sample_grid, settle
 from translate.schema import blaming
 
 Say = Callable[[str], None]
@@ -36,28 +37,18 @@ class Run:
     recipe: Recipe
     device: torch.device
     method: TranslationMethod
-    data: Unpaired
+    data: DataSet
     trainer: Trainer
     describe: dict[str, dict[str, Any]]
 
-    @property
-    def names(self) -> dict[str, str]:
-        """Batch keys to the domains' names."""
-        return dict(zip(("x", "y"), self.data.names, strict=True))
-
     def model_header(self) -> dict[str, Any]:
-        names = self.names
         return {
             "method": self.recipe.method,
             "networks": {name: self.describe[name] for name in self.method.averaged},
-            "translations": [
-                {"network": network, "from": names[source], "to": names[target]}
-                for network, (source, target) in self.method.translations.items()
-            ],
-            "channels": {names[key]: n for key, n in self.data.channels_of().items()},
             "size": self.recipe.size,
             "range": [-1, 1],
             "recipe": self.recipe.header(),
+            **self.data.layout.header(self.method.translations),
         }
 
     def save_model(self, path: Path) -> None:
@@ -66,12 +57,11 @@ class Run:
             for name, net in self.trainer.average.nets.items()
             for key, tensor in net.state_dict().items()
         }
-        save_model(path, tensors, self.model_header())
+        checkpoint.save_model(path, tensors, self.model_header())
 
 
-def build(recipe: Recipe, say: Say) -> Run:
+def build(recipe: Recipe, device: torch.device, say: Say) -> Run:
     """Everything a run needs, in memory; ``auto`` values are resolved into the recipe."""
-    device = find_device(recipe.values["run"]["device"])
     with blaming("run"):
         recipe.values["run"]["precision"] = resolve_precision(
             recipe.values["run"]["precision"], device
@@ -81,15 +71,18 @@ def build(recipe: Recipe, say: Say) -> Run:
         raise UserError(f"recipe: [run] seed must be from 0 to 2^63 - 1, not {seed}")
     method = recipe.make_method()
     with blaming("data"):
-        data_set = DATA_SETS[method.data]
-        data = data_set(seed, **recipe.keywords("data", data_set))
+        prepare = Preparation(**recipe.keywords("data", Preparation))
+        maker = LAYOUTS[method.data]
+        layout = maker(prepare, **recipe.keywords("data", maker))
+        data = DataSet(layout, seed, **recipe.keywords("data", DataSet))
         resolve_workers(recipe.values["data"]["workers"], device)
         # What the first step would stumble over is told now, before a run folder is made.
         next(Batches(data, 0, device, workers=0))
         data.held_out_batch(1)
-    recipe.values["data"]["names"] = data.names
+    if "names" in recipe.values["data"]:
+        recipe.values["data"]["names"] = tuple(layout.names.values())
     torch.manual_seed(seed)  # the networks' first weights
-    nets, describe = recipe.make_networks(method, data.channels_of())
+    nets, describe = recipe.make_networks(method, layout.channels)
     for net in nets.values():
         net.to(device)
     optimizers = {
@@ -109,8 +102,8 @@ def build(recipe: Recipe, say: Say) -> Run:
     return Run(recipe, device, method, data, trainer, describe)
 
 
-def steps_of(recipe: Recipe, data: Unpaired) -> int:
-    """Length of the run in steps; an epoch shows the larger domain once."""
+def steps_of(recipe: Recipe, data: DataSet) -> int:
+    """Length of the run in steps; an epoch shows the longest stream once."""
     schedule, accumulate = recipe.values["schedule"], recipe.values["run"]["accumulate"]
     if schedule["steps"] < 0 or schedule["epochs"] < 0:
         raise UserError("recipe: [schedule] steps and epochs must be 0 or more")
@@ -154,8 +147,9 @@ def restore(run_: Run, folder: RunFolder, say: Say) -> None:
     done = trainer.counts["step"]
     if done > trainer.steps:
         raise UserError(f"{folder.path} has done {done} steps already, more than {trainer.steps}")
-    folder.write_recipe(run_.recipe.toml())
-    folder.forget_log_after(done)
+    if distributed.rank() == 0:
+        folder.write_recipe(run_.recipe.toml())
+        folder.forget_log_after(done)
 
 
 def train(
@@ -171,27 +165,35 @@ def train(
     The folder exists with its recipe. What was trained is saved whichever way this ends; after a
     training error and too many unreadable files too, so that a run can be gone on with.
     """
-    trainer, loader = run_.trainer, run_.recipe.keywords("data", Batches)
-    judging = any(run_.data.held_out)
-    held_out = run_.data.held_out_batch(folder.judged if judging else folder.samples)
-    meter = _Meter(trainer)
+    trainer, method, data = run_.trainer, run_.method, run_.data
+    layout, nets = data.layout, trainer.average.nets
+    held_out = data.held_out_batch(folder.judged if data.judges else folder.samples)
+    meter, first = _Meter(trainer), distributed.rank() == 0  # one process writes for all
 
     def log(_: Logs) -> None:
-        folder.log(meter.report())
+        line = meter.report()
+        if first:
+            folder.log(line)
 
     def sample(_: Logs) -> None:
-        step, nets = trainer.counts["step"], trainer.average.nets
-        few = {key: images[: folder.samples].to(run_.device) for key, images in held_out.items()}
-        precision = trainer.precision
-        folder.save_sample(step, sample_grid(nets, run_.method.translations, few, precision))
-        if judging:
-            figures = judge(nets, run_.method.translations, held_out, run_.device, precision)
-            folder.log({"step": step, **{f"swd {run_.names[k]}": v for k, v in figures.items()}})
+        if not first:
+            return
+        step, precision = trainer.counts["step"], trainer.precision
+        settle(method, nets, data, run_.device, precision)
+        pictures = made(method, layout, nets, held_out, run_.device, precision)
+        folder.save_sample(step, sample_grid(method, layout, pictures, held_out, folder.samples))
+        if data.judges:
+            folder.log({"step": step, **judge(layout, pictures, held_out)})
+
+    def save_model() -> None:
+        settle(method, nets, data, run_.device, trainer.precision)
+        run_.save_model(folder.model)
 
     def save(_: Logs) -> None:
-        step = trainer.counts["step"]
-        folder.save_state({"trainer": trainer.state_dict()}, step)
-        run_.save_model(folder.model)
+        state = trainer.state_dict()  # takes all processes
+        if first:
+            folder.save_state({"trainer": state}, trainer.counts["step"])
+            save_model()
 
     def each(logs: Logs) -> None:
         meter.take(logs)
@@ -201,14 +203,17 @@ def train(
     every[save] = folder.checkpoint_every
     if trainer.counts["step"] >= trainer.steps:
         say(f"nothing to do: {trainer.counts['step']} of {trainer.steps} steps are done")
-        run_.save_model(folder.model)  # a kill may have come between the last state and its model
+        if first:
+            save_model()  # a kill may have come between the last state and its model
         return True
     with blaming("data"):
-        batches = Batches(run_.data, trainer.counts["batches"], run_.device, say, **loader)
+        workers = run_.recipe.keywords("data", Batches)
+        batches = Batches(data, trainer.counts["batches"], run_.device, say, **workers)
     try:
         finished = run(trainer, batches, every=every, stop=stop)
     except (TrainingError, UserError) as error:
-        save({})
+        if distributed.world() == 1:  # others may not have met the error, and would not come
+            save({})
         raise UserError(str(error)) from error
     finally:
         batches.close()
@@ -270,8 +275,7 @@ def expect(run_: Run, steps: int = 3) -> dict[str, Any]:
     seconds = (time.perf_counter() - began) / steps
     return {
         "method": run_.recipe.method,
-        "domains": " and ".join(run_.data.names),
-        "pictures": " and ".join(str(len(files)) for files in run_.data.files),
+        "data": {stream.name: len(stream.entries) for stream in run_.data.streams},
         "device": str(run_.device),
         "precision": trainer.precision,
         "parameters": {name: parameters(net) for name, net in trainer.nets.items()},

@@ -16,10 +16,14 @@ from gan_core.precision import upcast
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """discriminator(real scores, fake scores) and generator(fake scores), both minimised."""
+    """discriminator(real scores, fake scores) and generator(fake scores), both minimised.
+
+    needs_penalty: the discriminator's loss has no lower bound unless something bounds its slope.
+    """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
+    needs_penalty: bool = False
 
 
 def vanilla_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -59,8 +63,23 @@ def hinge_generator(fake: Tensor) -> Tensor:
     return -upcast(fake).mean()
 
 
+def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """mean fake - mean real: minus the distance that the critic measures.
+
+    Arjovsky et al. 2017, eq. 3. It is a Wasserstein distance only as far as the critic is
+    1-Lipschitz, which ``gan_core.losses.penalties`` sees to (the paper clips weights instead).
+    """
+    return upcast(fake).mean() - upcast(real).mean()
+
+
+def wasserstein_generator(fake: Tensor) -> Tensor:
+    """-mean fake (algorithm 1 there, line 10)."""
+    return -upcast(fake).mean()
+
+
 LOSSES: dict[str, AdversarialLoss] = {
     "vanilla": AdversarialLoss(vanilla_discriminator, vanilla_generator),
     "lsgan": AdversarialLoss(least_squares_discriminator, least_squares_generator),
     "hinge": AdversarialLoss(hinge_discriminator, hinge_generator),
+    "wgan": AdversarialLoss(wasserstein_discriminator, wasserstein_generator, needs_penalty=True),
 }

@@ -10,6 +10,8 @@ import pytest
 
 from translate.cli import main
 from translate.data.image import write
+from translate.methods import METHODS
+from translate.recipe_file import read
 
 
 class Outcome(NamedTuple):
@@ -62,6 +64,36 @@ def draw() -> Callable[..., Path]:
 def domains(tmp_path: Path) -> tuple[Path, Path]:
     """Two folders of pictures, of 5 and 4."""
     return draw_pictures(tmp_path / "drawings", 5), draw_pictures(tmp_path / "paintings", 4)
+
+
+def _unpaired(base: Path) -> tuple[object, ...]:
+    return "--domains", draw_pictures(base / "drawings", 5), draw_pictures(base / "paintings", 4)
+
+
+def _paired(base: Path) -> tuple[object, ...]:
+    return "--domains", draw_pictures(base / "drawings", 5), draw_pictures(base / "paintings", 5)
+
+
+def _labelled(base: Path) -> tuple[object, ...]:
+    draw_pictures(base / "classes" / "cats", 4)
+    draw_pictures(base / "classes" / "dogs", 2)
+    return "--images", base / "classes"
+
+
+DATA = {"unpaired": _unpaired, "paired": _paired, "labelled": _labelled}
+
+
+@pytest.fixture(scope="session")
+def data_of() -> Callable[[str, Path], tuple[object, ...]]:
+    """Options that give a recipe pictures of its kind, drawn below a folder."""
+
+    def options(name: str, base: Path) -> tuple[object, ...]:
+        recipe = read(name).unwrap()
+        if recipe.get("data", {}).get("derive"):
+            return "--images", draw_pictures(base / "pictures", 5)
+        return DATA[METHODS[recipe["method"]["name"]].data](base)
+
+    return options
 
 
 @pytest.fixture

@@ -275,10 +275,8 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(
     assert outcome.code == 0
     assert outcome.err == ""
     lines = dict(line.split(maxsplit=1) for line in outcome.out.splitlines())
-    assert list(lines) == [
-        *("method", "domains", "device", "parameters", "length", "memory", "disk")
-    ]
-    assert lines["domains"] == "drawings and paintings (5 and 4 pictures)"
+    assert list(lines) == [*("method", "data", "device", "parameters", "length", "memory", "disk")]
+    assert lines["data"] == "5 of drawings, 4 of paintings"
     assert lines["device"] == "cpu, fp32"
     assert lines["length"].startswith("1,000 steps of ")
     assert not list(here.iterdir())

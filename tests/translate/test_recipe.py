@@ -9,6 +9,8 @@ import pytest
 import tomlkit
 import torch
 
+from translate.data.sets import LAYOUTS
+from translate.device import find_device
 from translate.errors import UserError
 from translate.methods import METHODS
 from translate.methods.cyclegan import CycleGAN
@@ -41,6 +43,9 @@ def test_defaults_are_those_of_the_signatures() -> None:
         "lambda_cycle": 10.0,
         "lambda_identity": 0.5,
         "cycle_gradient": "both",
+        "lambda_feature": 0.0,
+        "penalty": "none",
+        "lambda_penalty": 10.0,
         "pool_size": 50,
     }
     assert values["data"]["size"] == 256
@@ -187,9 +192,12 @@ def test_a_misshapen_file(text: str, says: str) -> None:
     assert says in str(told.value)
 
 
-def test_a_missing_key_is_named() -> None:
-    with pytest.raises(UserError, match=r"\[data\] domains is missing"):
-        resolve(tomlkit.parse(""), [], "cyclegan")
+@pytest.mark.parametrize("method", METHODS)
+def test_missing_pictures_are_asked_for(method: str) -> None:
+    chosen = resolve(default_recipe(method), [("run.device", "cpu")], method)
+    with pytest.raises(UserError, match=r"^give .*--") as told:
+        build(chosen, torch.device("cpu"), lambda sentence: None)
+    assert str(told.value) == f"give {LAYOUTS[METHODS[method].data].wanted}"
 
 
 def test_neither_file_nor_command_names_a_method() -> None:
@@ -204,7 +212,9 @@ def test_a_recipe_for_another_method_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_recipes_name_given_as_a_method_is_no_method() -> None:
-    with pytest.raises(UserError, match="no method is called 'demo'; choose cyclegan"):
+    with pytest.raises(
+        UserError, match="no method is called 'demo'; choose cgan, cyclegan, pix2pix"
+    ):
         resolve(default_recipe("demo"), [], "demo")
 
 
@@ -375,7 +385,10 @@ def test_there_are_recipes() -> None:
 
 SMALL = {
     "resnet": {"filters": 4, "blocks": 1},
+    "unet": {"filters": 4},
     "patch": {"filters": 4, "layers": 1},
+    "dcgan": {"filters": 4, "latent": 8},
+    "dcgan-discriminator": {"filters": 4},
 }
 
 
@@ -403,7 +416,7 @@ class TestEveryRecipe:
             assert f"--recipe {name}" in run
 
     def test_it_round_trips(self, name: str) -> None:
-        first = resolve(read(name), [("data.domains", ["x", "y"])])
+        first = resolve(read(name), [])
         written = first.toml()
         assert resolve(tomlkit.parse(written), []).values == first.values
         for line in read(name).as_string().splitlines():
@@ -411,10 +424,11 @@ class TestEveryRecipe:
             assert comment in written
 
     def test_its_networks_can_be_built(self, name: str) -> None:
-        chosen = resolve(read(name), [("data.domains", ["x", "y"])])
+        chosen = resolve(read(name), [])
         method = chosen.make_method()
+        channels = LAYOUTS[method.data].channels_of(chosen.values["data"])
         with torch.device("meta"):
-            nets, describe = chosen.make_networks(method, {"x": 3, "y": 3})
+            nets, describe = chosen.make_networks(method, channels)
         assert set(nets) == set(describe)
         trained = {name for update in method.updates for name in update.trains}
         assert trained <= set(nets)
@@ -422,12 +436,13 @@ class TestEveryRecipe:
             assert sum(p.numel() for p in net.parameters()) > 1000
 
     def test_it_takes_two_steps(
-        self, name: str, domains: tuple[Path, Path], command: Callable[..., Any], tmp_path: Path
+        self, name: str, data_of: Callable[..., Any], command: Callable[..., Any], tmp_path: Path
     ) -> None:
         words = [f"--set={key}={json.dumps(value)}" for key, value in shrunken(name)]
         outcome = command(
             *("train", read(name).unwrap()["method"]["name"], "--recipe", name),
-            *("--domains", *domains, "--out", tmp_path / "run", "--steps", 2, "--device", "cpu"),
+            *(*data_of(name, tmp_path), "--out", tmp_path / "run"),
+            *("--steps", 2, "--device", "cpu"),
             *words,
         )
         assert outcome.code == 0
@@ -532,6 +547,6 @@ def test_numbers_out_of_range(
         "cyclegan",
     )
     with pytest.raises(UserError) as told:
-        build(chosen, lambda sentence: None)
+        build(chosen, find_device(chosen.values["run"]["device"]), lambda sentence: None)
     assert says in str(told.value)
     assert "\n" not in str(told.value)

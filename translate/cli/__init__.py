@@ -9,6 +9,7 @@ from translate.cli.data import app as data
 from translate.cli.doctor import doctor
 from translate.cli.explain import explain
 from translate.cli.recipes import recipes
+from translate.cli.sample import sample
 from translate.cli.train import train
 from translate.errors import UserError
 
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, convert, explain, recipes, doctor):
+for command in (train, convert, sample, explain, recipes, doctor):
     app.command()(command)
 app.add_typer(data, name="data")
 

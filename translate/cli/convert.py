@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+STOCHASTIC = typer.Option(
+    "--stochastic", help="With pix2pix's noise: dropout on, each picture's own statistics."
+)
+
 
 def convert(
     model: Annotated[Path, typer.Argument(help="A run folder or a model file.")],
@@ -20,6 +24,8 @@ def convert(
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one shape at a time.")] = 8,
+    stochastic: Annotated[bool, STOCHASTIC] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of --stochastic's noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     overwrite: Annotated[
@@ -34,7 +40,8 @@ def convert(
     from translate.convert.translator import open_translator
     from translate.device import find_device
 
-    translator, chosen = open_translator(model, to, find_device(device), precision, at)
+    noise = seed if stochastic else None
+    translator, chosen = open_translator(model, to, find_device(device), precision, at, noise)
     jobs, folder = plan(source, target, colour=translator.makes > 1)
     title = f"{chosen['from']} to {chosen['to']}"
     with bar(title, len(jobs)) as shown:

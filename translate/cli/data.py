@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Make, draw or check folders of pictures.", no_args_is_help=True)
+app = typer.Typer(help="Make, draw, pair or check folders of pictures.", no_args_is_help=True)
 
 STYLE = typer.Option(help="How the lines are drawn: ink or pencil.")
+LEFT_RIGHT = ("left", "right")
 
 
 @app.command()
@@ -52,6 +53,61 @@ def sketch(
             done=shown.advance,
         )
     conclude("drawn", report, folder)
+
+
+@app.command()
+def pair(
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="A folder; without DST, of aligned pictures.")
+    ],
+    second: Annotated[
+        Path, typer.Argument(metavar="B", help="A folder of partners; without DST, the new folder.")
+    ],
+    third: Annotated[
+        Path | None, typer.Argument(metavar="DST", help="A new folder, for aligned pictures.")
+    ] = None,
+    names: Annotated[
+        tuple[str, str], typer.Option(help="When cutting: folders for the halves.")
+    ] = LEFT_RIGHT,
+    skip_unmatched: Annotated[
+        bool, typer.Option("--skip-unmatched", help="Leave out pictures without a partner.")
+    ] = False,
+    train: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share for train/ [default: the rest].")
+    ] = None,
+    validation: Annotated[float | None, typer.Option(min=0, max=1, help="Share for val/.")] = None,
+    test: Annotated[float | None, typer.Option(min=0, max=1, help="Share for test/.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same split.")] = 0,
+) -> None:
+    """Join pictures of A and B side by side, as A | B; or, of two paths, cut those of A into B.
+
+    Pictures are paired by their paths below A and B without suffixes. Shares, which must sum to 1,
+    make folders train, val and test, and no picture is in two of them. Results are PNG.
+    """
+    from collections import Counter
+
+    from translate.cli.progress import bar
+    from translate.cli.reporting import conclude
+    from translate.data.pair import check_new, cutting, divide, joining, make, shares_of, survey
+
+    *sources, target = filter(None, (first, second, third))
+    shares = shares_of(train, validation, test)
+    check_new(target, sources)
+    pairing = joining(first, second, skip_unmatched) if third else cutting(first, names)
+    with bar("reading", len(pairing.pairs)) as shown:
+        found = survey(pairing, shown.advance)
+    if pairing.left_out:
+        typer.echo(f"left out: {pairing.left_out}")
+    places, tied = divide(found.digests, shares, seed)
+    with bar("writing", len(places)) as shown:
+        report = make(pairing, places, target, shown.advance)
+    report.failures = found.failures | report.failures
+    if "" not in shares:
+        counts = Counter(places.values())
+        typer.echo(", ".join(f"{folder} {counts[folder]}" for folder in shares))
+        if tied:
+            typer.echo(f"{tied} pairs share a picture with another pair and stay with it")
+    conclude("pairs written", report, target)
 
 
 @app.command()

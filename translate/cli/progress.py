@@ -10,7 +10,7 @@ import typer
 class Bar:
     """A progress bar with figures beside it, or nothing where stderr is not a terminal."""
 
-    def __init__(self, title: str, total: int, done: int, unit: str) -> None:
+    def __init__(self, title: str, total: int, done: int, unit: str, hidden: bool) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -36,7 +36,7 @@ class Bar:
             ),
             expand=True,
             console=console,
-            disable=not console.is_terminal,
+            disable=hidden or not console.is_terminal,
         )
         self.unit = unit
         self.task = self.progress.add_task(title, total=total, completed=done, rate="", figures="")
@@ -56,8 +56,10 @@ class Bar:
 
 
 @contextmanager
-def bar(title: str, total: int, done: int = 0, unit: str = "images") -> Iterator[Bar]:
-    shown = Bar(title, total, done, unit)
+def bar(
+    title: str, total: int, done: int = 0, unit: str = "images", hidden: bool = False
+) -> Iterator[Bar]:
+    shown = Bar(title, total, done, unit, hidden)
     with shown.progress:
         yield shown
 

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +12,17 @@ if TYPE_CHECKING:
     from translate.run_folder import RunFolder
     from translate.training import Run
 
-METHOD = typer.Argument(metavar="METHOD", help="The system to train: cyclegan.")
-DOMAINS = typer.Option(metavar="FOLDER FOLDER", help="The two folders of pictures.")
+METHOD = typer.Argument(metavar="METHOD", help="The system to train: cyclegan, pix2pix or cgan.")
+DOMAINS = typer.Option(metavar="FOLDER FOLDER", help="Two folders of pictures (cyclegan, pix2pix).")
+ALIGNED = typer.Option(
+    metavar="FOLDER", help="Pictures with input on the left, target on the right (pix2pix)."
+)
+IMAGES = typer.Option(
+    metavar="FOLDER", help="Pictures in a sub-folder per class (cgan), or to make pairs of."
+)
+DATASET = typer.Option(
+    metavar="FOLDER", help="A folder with trainA and trainB, or with aligned pictures in train."
+)
 NAMES = typer.Option(metavar="NAME NAME", help="The domains' names [default: the folders'].")
 RECIPE = typer.Option(metavar="NAME|FILE", help="A recipe to start from [default: METHOD's own].")
 SET = typer.Option("--set", metavar="KEY=VALUE", help="Any recipe key: --set data.flip=false.")
@@ -22,6 +32,9 @@ DRY_RUN = typer.Option("--dry-run", help="Only say what would run, where, and wh
 def train(
     method: Annotated[str, METHOD],
     domains: Annotated[tuple[str, str] | None, DOMAINS] = None,
+    aligned: Annotated[str | None, ALIGNED] = None,
+    images: Annotated[str | None, IMAGES] = None,
+    dataset: Annotated[str | None, DATASET] = None,
     names: Annotated[tuple[str, str] | None, NAMES] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder [default: runs/METHOD-NAMES].")
@@ -47,6 +60,8 @@ def train(
     """Train a system on folders of pictures: translate train cyclegan --domains sketches photos"""
     overrides: dict[str, Any] = {
         "data.domains": domains and list(domains),
+        "data.aligned": aligned,
+        "data.images": images,
         "data.names": names and list(names),
         "data.size": size,
         "data.batch_size": batch_size,
@@ -58,13 +73,18 @@ def train(
     if steps is not None or epochs is not None:  # instead of the recipe's length, however given
         overrides |= {"schedule.steps": steps or 0, "schedule.epochs": epochs or 0}
 
+    from gan_core import distributed
     from translate.cli.progress import say
+    from translate.data.folders import reference_layout
+    from translate.device import find_device
     from translate.errors import UserError
     from translate.recipe import resolve
     from translate.recipe_file import default_recipe, parse_override, read
+    from translate.schema import blaming
     from translate.training import build, expect, folder_of, open_run, restore
 
-    given = [(key, value) for key, value in overrides.items() if value is not None]
+    given = list(reference_layout(Path(dataset)).items()) if dataset else []
+    given += [(key, value) for key, value in overrides.items() if value is not None]
     given += [parse_override(text) for text in set_ or []]
     if resume is not None:
         if out is not None or recipe is not None or overwrite:
@@ -74,36 +94,41 @@ def train(
         chosen = open_run(resume, given, method)
     else:
         document = read(recipe) if recipe else default_recipe(method)
-        data = document.get("data", {})
-        told = "data.domains" in dict(given) or not isinstance(data, dict) or "domains" in data
-        if not told:  # resolve would say so too, in words of the recipe
-            raise UserError("give the two folders of pictures: --domains sketches photos")
         chosen = resolve(document, given, method)
-    run = build(chosen, say)
-    path = resume or out or Path("runs") / "-".join([method, *run.data.names])
-    folder = folder_of(run, path)
-    if dry_run:
-        _print_expectation(expect(run))
+    with ExitStack() as stack:
+        with blaming("run"):
+            named = find_device(chosen.values["run"]["device"])
+            place = stack.enter_context(distributed.start(named))
+        first = distributed.rank() == 0  # of several processes one speaks and writes
+        run = build(chosen, place, say if first else lambda sentence: None)
+        path = resume or out or Path("runs") / "-".join([method, *run.data.layout.title])
+        folder = folder_of(run, path)
+        if dry_run:
+            expected = expect(run)
+            if first:
+                _print_expectation(expected)
+            return
+        if first and resume is None:
+            folder.create(chosen.toml(), overwrite)
+        with folder.held() if first else nullcontext():
+            if resume is not None:
+                restore(run, folder, say)
+            finished, signal_number = _watch(run, folder)
+    if not first:
         return
-    trainer = run.trainer
-    if resume is None:
-        folder.create(chosen.toml(), overwrite)
-    with folder.held():
-        if resume is not None:
-            restore(run, folder, say)
-        finished, signal_number = _watch(run, folder)
     if finished:
         typer.echo(f"{folder.model}")
         return
     say(
-        f"stopped at step {trainer.counts['step']} of {trainer.steps}, all saved; go on with: "
-        f"translate train {method} --resume {shlex.quote(str(path))}"
+        f"stopped at step {run.trainer.counts['step']} of {run.trainer.steps}, all saved; go on "
+        f"with: translate train {method} --resume {shlex.quote(str(path))}"
     )
     sys.exit(128 + signal_number)
 
 
 def _watch(run: "Run", folder: "RunFolder") -> tuple[bool, int]:
     """Train behind a progress bar; whether the end was reached, and else the signal that came."""
+    from gan_core.distributed import rank
     from translate.cli.progress import bar, losses_line
     from translate.interrupt import stop_requested
     from translate.training import train as train_run
@@ -111,7 +136,7 @@ def _watch(run: "Run", folder: "RunFolder") -> tuple[bool, int]:
     trainer = run.trainer
     seen = trainer.counts["images"]
     with (
-        bar("training", trainer.steps, trainer.counts["step"]) as shown,
+        bar("training", trainer.steps, trainer.counts["step"], hidden=rank() > 0) as shown,
         stop_requested(shown.say) as stop,
     ):
 
@@ -128,7 +153,7 @@ def _print_expectation(expected: dict[str, Any]) -> None:
     networks = ", ".join(f"{name} {count:,}" for name, count in expected["parameters"].items())
     lines = {
         "method": expected["method"],
-        "domains": f"{expected['domains']} ({expected['pictures']} pictures)",
+        "data": ", ".join(f"{count} of {name}" for name, count in expected["data"].items()),
         "device": f"{expected['device']}, {expected['precision']}",
         "parameters": networks,
         "length": f"{expected['steps']:,} steps of {expected['seconds_per_step']:.3g} s: "

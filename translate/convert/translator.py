@@ -3,20 +3,21 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
-from gan_core.checkpoint import load_model
 from gan_core.precision import autocast, upcast
 from gan_core.precision import resolve as resolve_precision
+from translate.data.derived import DERIVED, Derived
 from translate.data.image import resize, with_channels
 from translate.data.tensors import to_image, to_tensor
 from translate.errors import TooLargeError, UserError, nearest
-from translate.networks import rebuild
+from translate.model import describing, load_network, read_model
+from translate.networks.fit import fit
 
 
 class Translator:
@@ -24,8 +25,14 @@ class Translator:
 
     net: made for [-1, 1]; channels: what it takes and what it makes. Pictures of other channels
     are converted; alpha that the network does not know is kept and put back on its picture.
+    derived: for a network whose input is made of the picture, see ``translate.data.derived``.
     at: the shorter side in pixels at which the network sees the pictures; the result is enlarged or
         shrunk back to the pictures' size. None: as they are.
+    noise: None for dropout off and batch norms' running statistics. A number for pix2pix's noise:
+        dropout on and the picture's own statistics; it seeds the noise together with the picture,
+        so that a picture's result depends on nothing else.
+
+    On a CPU a picture's result is the same to the last bit whichever pictures come with it.
     """
 
     def __init__(
@@ -35,10 +42,18 @@ class Translator:
         device: torch.device,
         precision: str,
         at: int | None = None,
+        derived: Derived | None = None,
+        noise: int | None = None,
     ) -> None:
         self.net = net.to(device).eval().requires_grad_(False)
-        self.takes, self.makes = channels
+        self.takes, self.makes = channels[0], 3 if derived else channels[1]
         self.device, self.precision, self.at = device, precision, at
+        self.derived, self.noise = derived, noise
+        if noise is not None:
+            _make_noisy(self.net)
+        # One by one costs nothing on a CPU, and a batch's size may change how sums are rounded;
+        # a batch norm that computes its own statistics must see one picture alone.
+        self.together = device.type != "cpu" and noise is None
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         try:
@@ -54,26 +69,53 @@ class Translator:
 
     @torch.inference_mode()
     def _translate(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        batch = torch.stack([to_tensor(with_channels(self._seen(i), self.takes)) for i in images])
-        height, width = batch.shape[2:]
-        with autocast(self.precision, self.device):
-            made = upcast(self.net(_fit(batch, self.net).to(self.device)))
-        made = made[:, :, :height, :width].cpu()
+        batch = torch.stack([self._seen(image) for image in images])
+        parts = [batch] if self.together else batch.split(1)
+        made = torch.cat([self._made(part) for part in parts])
         if made.isnan().any():
             raise UserError("the model makes no numbers of these pictures: try --precision fp32")
+        if self.derived:
+            made = self.derived.picture(made, batch)
         return [self._finish(m, image) for m, image in zip(made, images, strict=True)]
 
-    def _seen(self, image: np.ndarray) -> np.ndarray:
-        if self.at is None:
-            return image
-        scale = self.at / min(image.shape[:2])
-        return resize(image, *(max(1, round(side * scale)) for side in image.shape[:2]))
+    def _seen(self, image: np.ndarray) -> Tensor:
+        if self.at is not None:
+            scale = self.at / min(image.shape[:2])
+            image = resize(image, *(max(1, round(side * scale)) for side in image.shape[:2]))
+        if self.derived:
+            return self.derived.seen(image)
+        return to_tensor(with_channels(image, self.takes))
+
+    def _made(self, batch: Tensor) -> Tensor:
+        """The network's pictures on the host, in float32."""
+        if self.noise is not None:
+            torch.manual_seed(crc32(batch.numpy().tobytes(), self.noise))
+        multiple, smallest = getattr(self.net, "multiple", 1), getattr(self.net, "smallest", 1)
+        with autocast(self.precision, self.device):
+            made = upcast(self.net(fit(batch, multiple, smallest).to(self.device)))
+        height, width = batch.shape[2:]
+        return made[:, :, :height, :width].cpu()
 
     def _finish(self, made: Tensor, source: np.ndarray) -> np.ndarray:
         image = resize(to_image(made, source.dtype.type), *source.shape[:2])
-        if source.shape[2] == 4 and self.makes != 4:
+        spent = self.derived is not None and self.derived.spends_alpha
+        if source.shape[2] == 4 and self.makes != 4 and not spent:
             return np.concatenate([with_channels(image, 3), source[:, :, 3:]], axis=2)
         return image
+
+
+def _make_noisy(net: nn.Module) -> None:
+    """Dropout on; batch norms by their input's own statistics, without keeping them."""
+    noisy = False
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.train()
+            noisy |= module.p > 0
+        elif isinstance(module, nn.BatchNorm2d):
+            module.train()
+            module.momentum = 0.0
+    if not noisy:
+        raise UserError("this model's network has no dropout, so that --stochastic has no noise")
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -83,53 +125,28 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, kinds) or "allocate" in said or "memory" in said
 
 
-def _fit(batch: Tensor, net: nn.Module) -> Tensor:
-    """Extend right and bottom to sides that the network takes: mirrored, else repeated."""
-    multiple, smallest = getattr(net, "multiple", 1), getattr(net, "smallest", 1)
-    height, width = batch.shape[2:]
-    sides = [max(smallest, -(-side // multiple) * multiple) for side in (height, width)]
-    extra = (0, sides[1] - width, 0, sides[0] - height)
-    mirror = extra[1] < width and extra[3] < height
-    return pad(batch, extra, mode="reflect" if mirror else "replicate")
-
-
-def model_file(path: Path) -> Path:
-    """A run folder's model, or the file itself."""
-    model = path / "model.safetensors" if path.is_dir() else path
-    if not model.is_file():
-        what = "has no model.safetensors yet" if path.is_dir() else "does not exist"
-        raise UserError(f"model {path} {what}")
-    return model
-
-
 def open_translator(
     path: Path,
     to: str | None,
     device: torch.device,
     precision: str = "auto",
     at: int | None = None,
+    noise: int | None = None,
 ) -> tuple[Translator, dict[str, Any]]:
     """The model's translation to the domain ``to`` (default: its first), and its description."""
-    tensors, header = load_model(model_file(path))
+    tensors, header = read_model(path)
     found = {entry["to"]: entry for entry in reversed(header.get("translations", []))}
     if not found:
         raise UserError(f"{path} is a {header.get('method')} model, which translates no pictures")
     if to is not None and to not in found:
         raise UserError(f"{path} does not translate to {to!r}{nearest(to, found)}")
     chosen = found[to] if to is not None else header["translations"][0]
-    name = chosen["network"]
-    prefix = f"{name}."
-    weights = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-    try:
-        with torch.device("meta"):
-            net = rebuild(header["networks"][name])
-        net.load_state_dict(weights, assign=True)
+    with describing(path):
         channels = (header["channels"][chosen["from"]], header["channels"][chosen["to"]])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} holds a model that cannot be built here: {reason}") from error
+    net = load_network(path, tensors, header, chosen["network"])
     try:
         precision = resolve_precision(precision, device)
     except ValueError as error:
         raise UserError(str(error)) from None
-    return Translator(net, channels, device, precision, at), chosen
+    derived = DERIVED.get(header.get("derived", ""))
+    return Translator(net, channels, device, precision, at, derived, noise), chosen

@@ -32,3 +32,26 @@ def domain_names(folders: tuple[Path, Path]) -> tuple[str, str]:
             f"with --names, for example --names {first}-a {first}-b"
         )
     return first, second
+
+
+def reference_layout(root: Path) -> dict[str, object]:
+    """[data] keys for a folder as users of the CycleGAN and pix2pix reference have it.
+
+    trainA and trainB: two domains, A and B; train: aligned pictures. valA and valB, or val, are
+    what the run is judged by; test folders are left alone.
+    """
+    two, one = [root / "trainA", root / "trainB"], root / "train"
+    if all(folder.is_dir() for folder in two):
+        judged = [root / "valA", root / "valB"]
+        keys: dict[str, object] = {"data.domains": [str(folder) for folder in two]}
+        keys["data.names"] = [f"{root.resolve().name}-A", f"{root.resolve().name}-B"]
+    elif one.is_dir():
+        judged = [root / "val"]
+        keys = {"data.aligned": str(one)}
+    else:
+        raise UserError(
+            f"{root} has neither trainA and trainB nor train: name folders by --domains"
+        )
+    if all(folder.is_dir() for folder in judged):
+        keys["data.validation"] = [str(folder) for folder in judged]
+    return keys

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from translate.data.unpaired import Item, Unpaired
+from translate.data.dataset import DataSet, Item
 from translate.errors import UserError
 
 
@@ -19,7 +19,7 @@ class Batches:
 
     def __init__(
         self,
-        data: Unpaired,
+        data: DataSet,
         start: int,
         device: torch.device,
         say: Callable[[str], None] = lambda sentence: None,

@@ -89,8 +89,11 @@ def flip_half(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def augmenter(
     steps: list[dict[str, Any]],
-) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
-    """albumentations transforms, in order, as (image, rng) -> image of the same size and type.
+) -> Callable[[np.ndarray, np.random.Generator, bool], np.ndarray]:
+    """albumentations transforms, in order, as (image, rng, colours) -> image of one size and type.
+
+    Pictures of one size under equally seeded generators get one geometry; with ``colours`` False
+    the transforms that change pixels in their places, as noise and blur do, are left out.
 
     steps: tables like {"transform": "ColorJitter", "brightness": [0.8, 1.2], "p": 0.5}: the name of
         a transform and its arguments. 16-bit pictures go through them as float32 in [0, 1].
@@ -98,9 +101,7 @@ def augmenter(
     the transform refuses; the result raises it when a picture's size or type changes.
     """
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import would ask the network for news
-    import albumentations
-
-    return partial(_augment, albumentations.Compose([_transform(step) for step in steps]))
+    return partial(_augment, [_transform(step) for step in steps])
 
 
 def _transform(step: dict[str, Any]) -> Any:
@@ -135,16 +136,26 @@ def _first_reason(error: Exception) -> str:
     return " ".join([*map(str, reason["loc"][:1]), reason["msg"]])
 
 
-def _augment(compose: Any, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _augment(
+    transforms: list[Any], image: np.ndarray, rng: np.random.Generator, colours: bool = True
+) -> np.ndarray:
+    import albumentations
+
     # A Compose seeded once gives each of its transforms the same stream, and each worker the same
-    # streams again: transforms and samples would be copies of each other. So: seeded per sample.
-    compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+    # streams again: transforms and samples would be copies of each other. So each is seeded by
+    # sample and place, which also keeps geometry the same when others are left out.
+    base = int(rng.integers(2**63))
     deep = image.dtype == np.uint16
-    result = compose(image=image / np.float32(65535) if deep else image)["image"]
+    result = image / np.float32(65535) if deep else np.ascontiguousarray(image)
+    for place, transform in enumerate(transforms):
+        if colours or not isinstance(transform, albumentations.ImageOnlyTransform):
+            seeded = np.random.default_rng([base, place])
+            transform.set_random_state(seeded, random.Random(int(seeded.integers(2**63))))
+            result = transform(image=result)["image"]
     if deep:
         result = np.rint(result.clip(0, 1) * 65535).astype(np.uint16)
     if result.shape != image.shape or result.dtype != image.dtype:
-        names = ", ".join(type(step).__name__ for step in compose.transforms)
+        names = ", ".join(type(transform).__name__ for transform in transforms)
         raise ValueError(
             f"augmentation must keep size and type, but {names} made {result.shape} of "
             f"{result.dtype} out of {image.shape} of {image.dtype}"

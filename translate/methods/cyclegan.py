@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
-from gan_core.losses.adversarial import LOSSES
-from gan_core.precision import upcast
+from gan_core.adversary import Adversary
+from gan_core.losses.distances import l1
+from gan_core.losses.features import mean_feature_matching
 from gan_core.routing import Losses, Networks, Progress, Scene, Step, Update, frozen
 from translate.methods.pool import HistoryPool
 
@@ -28,21 +30,27 @@ class CycleGAN:
     lambda_identity: weight of the identity terms relative to the cycle's (0.5: 5 in all); 0: off.
     cycle_gradient: who is trained by |F(G(x)) - x|: "both" generators, as in the paper, or only the
         "first" one of the chain; the second then passes gradient through untrained.
+    lambda_feature: weight of matching mean features (Salimans et al. 2016); 0, as there: off.
+    penalty, lambda_penalty: on the discriminators' slopes, see ``gan_core.losses.penalties``.
     pool_size: past translations that the discriminators are shown (section 4: 50); 0: none.
     """
 
     data: ClassVar[str] = "unpaired"
     translations: ClassVar[dict[str, tuple[str, str]]] = {"G": ("x", "y"), "F": ("y", "x")}
+    grid: ClassVar[tuple[str, ...]] = ("x", "made y", "y", "made x")
     updates: ClassVar[tuple[Update, ...]] = (GENERATORS, DISCRIMINATORS)
     averaged: ClassVar[tuple[str, ...]] = ("G", "F")
 
     def __init__(
         self,
         *,
-        loss: Literal["lsgan", "vanilla", "hinge"] = "lsgan",
+        loss: Literal["lsgan", "vanilla", "hinge", "wgan"] = "lsgan",
         lambda_cycle: float = 10.0,
         lambda_identity: float = 0.5,
         cycle_gradient: Literal["both", "first"] = "both",
+        lambda_feature: float = 0.0,
+        penalty: Literal["none", "two-sided", "one-sided", "r1"] = "none",
+        lambda_penalty: float = 10.0,
         pool_size: int = 50,
     ) -> None:
         if lambda_cycle < 0 or lambda_identity < 0:
@@ -50,7 +58,9 @@ class CycleGAN:
                 f"weights must be 0 or more, not lambda_cycle = {lambda_cycle}, "
                 f"lambda_identity = {lambda_identity}"
             )
-        self.loss = LOSSES[loss]
+        self.adversary = Adversary(
+            loss, penalty, lambda_penalty, lambda_feature, mean_feature_matching
+        )
         self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
         self.cycle_gradient = cycle_gradient
         self.pools = {"x": HistoryPool(pool_size), "y": HistoryPool(pool_size)}
@@ -64,12 +74,14 @@ class CycleGAN:
                 f"the identity terms need as many channels in both domains, not {x} and {y}: "
                 "set method.lambda_identity = 0"
             )
-        return {
+        nets = {
             "G": build("generator", in_channels=x, out_channels=y),
             "F": build("generator", in_channels=y, out_channels=x),
             "D_X": build("discriminator", in_channels=x),
             "D_Y": build("discriminator", in_channels=y),
         }
+        self.adversary.check(nets["D_X"])
+        return nets
 
     def schedule(self, progress: Progress) -> Step:
         return Step(self.updates)
@@ -93,12 +105,10 @@ class CycleGAN:
         return terms[update](nets, scene)
 
     def _generators(self, nets: Networks, scene: Scene) -> Losses:
-        terms = {
-            "adversarial G": self.loss.generator(nets["D_Y"](scene["fake_y"])),
-            "adversarial F": self.loss.generator(nets["D_X"](scene["fake_x"])),
-            "cycle x": self.lambda_cycle * l1(scene["cycled_x"], scene["x"]),
-            "cycle y": self.lambda_cycle * l1(scene["cycled_y"], scene["y"]),
-        }
+        terms = self.adversary.generator("G", nets["D_Y"], scene["fake_y"], scene["y"])
+        terms |= self.adversary.generator("F", nets["D_X"], scene["fake_x"], scene["x"])
+        terms["cycle x"] = self.lambda_cycle * l1(scene["cycled_x"], scene["x"])
+        terms["cycle y"] = self.lambda_cycle * l1(scene["cycled_y"], scene["y"])
         if self.lambda_identity:
             weight = self.lambda_identity * self.lambda_cycle
             terms["identity F"] = weight * l1(scene["same_x"], scene["x"])
@@ -107,14 +117,18 @@ class CycleGAN:
 
     def _discriminators(self, nets: Networks, scene: Scene) -> Losses:
         """Halved, "which slows down the rate at which D learns" (section 7.1)."""
-        return {
-            f"D_{domain.upper()}": 0.5
-            * self.loss.discriminator(
-                nets[f"D_{domain.upper()}"](scene[domain]),
-                nets[f"D_{domain.upper()}"](self.pools[domain].query(scene[f"fake_{domain}"])),
+        terms: Losses = {}
+        for domain, name in (("x", "D_X"), ("y", "D_Y")):
+            shown = self.pools[domain].query(scene[f"fake_{domain}"])
+            terms |= self.adversary.discriminator(
+                name, nets[name], scene[domain], shown, weight=0.5
             )
-            for domain in ("x", "y")
-        }
+        return terms
+
+    def made(
+        self, nets: Networks, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        return {"y": nets["G"](batch["x"]), "x": nets["F"](batch["y"])}
 
     def observe(self, logs: Mapping[str, float]) -> None:
         pass
@@ -125,8 +139,3 @@ class CycleGAN:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for domain, pool in self.pools.items():
             pool.load_state_dict(state[domain])
-
-
-def l1(a: Tensor, b: Tensor) -> Tensor:
-    """mean |a - b| over everything."""
-    return (upcast(a) - upcast(b)).abs().mean()

@@ -5,12 +5,18 @@ from typing import Any
 
 from torch import nn
 
-from translate.networks.patch import PatchDiscriminator
+from gan_core.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from translate.networks.patch import PatchDiscriminator, PixelDiscriminator
 from translate.networks.resnet import ResnetGenerator
+from translate.networks.unet import UNetGenerator
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resnet": ResnetGenerator,
+    "unet": UNetGenerator,
     "patch": PatchDiscriminator,
+    "pixel": PixelDiscriminator,
+    "dcgan": DCGANGenerator,
+    "dcgan-discriminator": DCGANDiscriminator,
 }
 
 

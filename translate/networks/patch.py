@@ -1,13 +1,26 @@
 """Patch discriminators: a score for every overlapping patch instead of one for the picture.
 
 Paper: Isola et al. 2017, section 3.2.2 and appendix 6.1.2. Layer order and parameter names equal
-the authors' PyTorch code.
+the authors' PyTorch code. Called with ``features`` they also return what their layers make of the
+pictures, for feature matching (Wang et al. 2018, section 3.2). With ``spectral`` all convolutions
+are normalised spectrally (Miyato et al. 2018), which renames their weights.
 """
 
 from torch import Tensor, nn
 
 from gan_core.blocks.initialisation import Init, initialise
 from gan_core.blocks.normalisation import Norm, norm_layer
+from gan_core.blocks.spectral import normalise_spectrally
+
+
+def run(layers: nn.Sequential, x: Tensor, features: bool) -> Tensor | list[Tensor]:
+    """The scores; with ``features`` a list: what each LeakyReLU made, in order, then the scores."""
+    kept = []
+    for layer in layers:
+        x = layer(x)
+        if features and isinstance(layer, nn.LeakyReLU):
+            kept.append(x)  # a convolution is next, which leaves it as it is
+    return [*kept, x] if features else x
 
 
 class PatchDiscriminator(nn.Module):
@@ -26,6 +39,7 @@ class PatchDiscriminator(nn.Module):
         filters: int = 64,
         layers: int = 3,
         norm: Norm = "instance",
+        spectral: bool = False,
         init: Init = "normal",
         init_gain: float = 0.02,
     ) -> None:
@@ -55,7 +69,45 @@ class PatchDiscriminator(nn.Module):
             width = wider
         self.model = nn.Sequential(*stack, nn.Conv2d(width, 1, 4, stride=1, padding=1))
         initialise(self, init, init_gain)
+        if spectral:
+            normalise_spectrally(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.model(x)
-        return out
+    def forward(self, x: Tensor, features: bool = False) -> Tensor | list[Tensor]:
+        return run(self.model, x, features)
+
+
+class PixelDiscriminator(nn.Module):
+    """[B, in_channels, H, W] -> [B, 1, H, W] scores, no sigmoid: every pixel is judged alone.
+
+    C64-C128 with 1x1 convolutions (no norm on the first); 9,024 parameters (6 channels, batch
+    norm).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        filters: int = 64,
+        norm: Norm = "instance",
+        spectral: bool = False,
+        init: Init = "normal",
+        init_gain: float = 0.02,
+    ) -> None:
+        super().__init__()
+        if filters < 1:
+            raise ValueError(f"filters must be 1 or more, not {filters}")
+        bias = norm != "batch"
+        self.net = nn.Sequential(
+            nn.Conv2d(in_channels, filters, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(filters, 2 * filters, 1, bias=bias),
+            norm_layer(norm, 2 * filters),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(2 * filters, 1, 1, bias=bias),
+        )
+        initialise(self, init, init_gain)
+        if spectral:
+            normalise_spectrally(self)
+
+    def forward(self, x: Tensor, features: bool = False) -> Tensor | list[Tensor]:
+        return run(self.net, x, features)

@@ -15,6 +15,8 @@ from gan_core.losses.adversarial import (
     least_squares_generator,
     vanilla_discriminator,
     vanilla_generator,
+    wasserstein_discriminator,
+    wasserstein_generator,
 )
 
 Array = np.ndarray
@@ -32,6 +34,8 @@ def by_definition(name: str, real: Array, fake: Array) -> tuple[float, float]:
         return judge, -np.log(sigmoid(fake)).mean()
     if name == "lsgan":  # Mao et al. 2017, a = 0, b = c = 1
         return ((real - 1) ** 2).mean() + (fake**2).mean(), ((fake - 1) ** 2).mean()
+    if name == "wgan":  # Arjovsky et al. 2017
+        return fake.mean() - real.mean(), -fake.mean()
     assert name == "hinge", f"write the formula of {name} here"
     judge = -np.minimum(0, real - 1).mean() - np.minimum(0, -fake - 1).mean()
     return judge, -fake.mean()
@@ -49,6 +53,8 @@ def test_numbers_by_hand() -> None:
     assert hinge_generator(fake).item() == -0.5
     assert least_squares_discriminator(real, fake).item() == 1 + (4 + 1 + 9 + 0) / 4
     assert least_squares_generator(fake).item() == (9 + 0 + 4 + 1) / 4
+    assert wasserstein_discriminator(real, fake).item() == 0.5 - 1.0
+    assert wasserstein_generator(fake).item() == -0.5
     zero = torch.zeros(3)
     assert vanilla_discriminator(zero, zero).item() == pytest.approx(2 * math.log(2), abs=1e-6)
     assert vanilla_generator(zero).item() == pytest.approx(math.log(2), abs=1e-6)
@@ -117,6 +123,17 @@ def test_hinge_leaves_alone_what_is_beyond_the_margin() -> None:
     assert (d_real != 0).tolist() == [True, True, False]
     assert (d_fake != 0).tolist() == [False, True, True]
     assert g_fake.tolist() == pytest.approx([-1 / 3] * 3), "the generator's is never clipped"
+
+
+def test_wasserstein_has_no_floor() -> None:
+    """It alone says so: scores drift apart for ever unless a penalty holds the slope."""
+    points = torch.linspace(-20, 20, 5, dtype=torch.float64)
+    d_real, d_fake, g_fake = gradients("wgan", points)
+    for gradient, sign in [(d_real, -1), (d_fake, 1), (g_fake, -1)]:
+        assert gradient.tolist() == pytest.approx([sign / 5] * 5, rel=1e-15)
+    far = torch.full((2,), 1e6)
+    sinking = {name for name in NAMES if LOSSES[name].discriminator(far, -far) < 0}
+    assert sinking == {name for name in NAMES if LOSSES[name].needs_penalty} == {"wgan"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from by_hand import THROUGH, TRAINS, PaperPool, distance, furthest, step_seeds, table
 from torch import Tensor, nn
 from torch.func import functional_call
 
-import gan_core.trainer
 from gan_core.routing import Progress, Step, Update, only_trains, route_matrix, trainable
 from gan_core.trainer import Trainer
 from translate.methods.cyclegan import DISCRIMINATORS, GENERATORS, CycleGAN
@@ -72,38 +72,9 @@ def squared(scores: Tensor, target: float) -> Tensor:
     return ((scores - target) ** 2).mean()
 
 
-def distance(a: Tensor, b: Tensor) -> Tensor:
-    return (a - b).abs().mean()
-
-
 def without_training(net: nn.Module, pictures: Tensor) -> Tensor:
     """The network as a fixed function: gradient reaches the pictures, never the weights."""
     return functional_call(net, {k: p.detach() for k, p in net.named_parameters()}, (pictures,))
-
-
-class PaperPool:
-    """Section 4: discriminators see a history of generated pictures.
-
-    The method asks the global generator for a number in [0, 1) and, where it swaps, for a place,
-    for one picture after the other. Here too: under the same seed both make the same draws.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.history: list[Tensor] = []
-        self.swaps = 0
-
-    def show(self, pictures: Tensor) -> Tensor:
-        shown = []
-        for picture in pictures.detach():
-            if len(self.history) < self.size:
-                self.history.append(picture)
-            elif torch.rand(()).item() >= 0.5:
-                place = torch.randint(self.size, ()).item()
-                self.history[place], picture = picture, self.history[place]
-                self.swaps += 1
-            shown.append(picture)
-        return torch.stack(shown)
 
 
 def train_by_hand(
@@ -134,24 +105,6 @@ def train_by_hand(
         (loss_x + loss_y).backward()
         of_judges.step()
     return pool_x.swaps + pool_y.swaps
-
-
-def step_seeds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Fills with what the trainer seeds torch with, once before each step."""
-    seeds: list[int] = []
-    seed_of = gan_core.trainer._seed
-
-    def listening(*numbers: int) -> int:
-        seeds.append(seed_of(*numbers))
-        return seeds[-1]
-
-    monkeypatch.setattr(gan_core.trainer, "_seed", listening)
-    return seeds
-
-
-def furthest(a: nn.Module, b: nn.Module) -> float:
-    pairs = zip(a.parameters(), b.parameters(), strict=True)
-    return max((p - q).abs().max().item() for p, q in pairs)
 
 
 @pytest.mark.parametrize("cycle_gradient", ["both", "first"])
@@ -194,20 +147,6 @@ def test_identity_is_weighted_relative_to_the_cycle(weight: float) -> None:
 
 
 # ---- routes ------------------------------------------------------------------------------------
-
-TRAINS, THROUGH, NOTHING = "trains", "passes through", "not touched"
-
-
-def table(rows: str) -> dict[str, dict[str, str]]:
-    """``term | G F D_X D_Y`` with T, >, and a dot for not touched."""
-    words = {"T": TRAINS, ">": THROUGH, ".": NOTHING}
-    lines = [row.split("|") for row in rows.strip().splitlines()]
-    names = ("G", "F", "D_X", "D_Y")
-    return {
-        term.strip(): dict(zip(names, (words[w] for w in cells.split()), strict=True))
-        for term, cells in lines
-    }
-
 
 # Section 3: G is to deceive D_Y, F to deceive D_X; both cycles train both generators; each
 # discriminator is trained by its own loss alone. Section 5.2: G(y) is to be y, F(x) is to be x.

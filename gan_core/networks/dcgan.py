@@ -1,0 +1,242 @@
+"""The convolutional GAN, with or without class labels.
+
+Papers: Radford et al. 2016, sections 3 and 4 (DCGAN). Labels: Mirza & Osindero 2014 ("concat"),
+Miyato & Koyama 2018 ("projection"), Odena et al. 2017 ("auxiliary"). Spectral norm: Miyato et al.
+2018.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from gan_core.blocks.conditional import ClassConditionalNorm
+from gan_core.blocks.initialisation import Init, initialise
+from gan_core.blocks.normalisation import Norm, norm_layer
+from gan_core.blocks.spectral import normalise_spectrally
+
+Condition = Literal["concat", "projection", "auxiliary"]
+
+
+class DCGANGenerator(nn.Module):
+    """z [B, latent], labels [B] int64 in [0, classes) -> [B, out_channels, size, size] in [-1, 1].
+
+    A transposed convolution takes z to 4x4, others (4x4, stride 2) double the side up to ``size``,
+    a power of two from 16 to 512. Norm and ReLU follow each, tanh alone the last. Channels:
+    ``filters`` at half the size, twice as many at each halving down to 4x4, at most 8 * filters.
+
+    classes: 0 for a generator without labels, which ignores any that it is given.
+    condition: "concat" and "auxiliary" put a learned vector per class, of ``embedding`` numbers,
+        beside z. "projection" gives every norm a gain and a bias per class instead (Miyato &
+        Koyama, section 5).
+    Deviation from Mirza & Osindero: z passes through no hidden layer of its own before the label
+    joins it.
+    """
+
+    def __init__(
+        self,
+        out_channels: int,
+        size: int,
+        classes: int = 0,
+        condition: Condition = "concat",
+        *,
+        latent: int = 128,
+        embedding: int = 64,
+        filters: int = 64,
+        norm: Norm = "batch",
+        init: Init = "normal",
+        init_gain: float = 0.02,
+    ) -> None:
+        super().__init__()
+        _check(size, condition, latent=latent, embedding=embedding, filters=filters)
+        by_norm = classes > 0 and condition == "projection"
+        beside_z = classes > 0 and not by_norm
+
+        def normalise(channels: int) -> nn.Module:
+            if not by_norm:
+                return norm_layer(norm, channels)
+            batch = norm == "batch"  # the one with an affine of its own
+            bare = nn.BatchNorm2d(channels, affine=False) if batch else norm_layer(norm, channels)
+            return ClassConditionalNorm(bare, classes, channels)
+
+        self.latent = latent
+        self.embed = nn.Embedding(classes, embedding) if beside_z else None
+        width = latent + embedding if beside_z else latent
+        stride, padding = 1, 0  # the first, from 1x1 to 4x4
+        self.layers = nn.ModuleList()
+        for narrower in reversed(_widths(size, filters)):
+            self.layers += [
+                nn.ConvTranspose2d(width, narrower, 4, stride, padding, bias=norm != "batch"),
+                normalise(narrower),
+                nn.ReLU(inplace=True),
+            ]
+            width, stride, padding = narrower, 2, 1
+        self.layers += [nn.ConvTranspose2d(width, out_channels, 4, stride, padding), nn.Tanh()]
+        initialise(self, init, init_gain)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.embed is not None:
+            z = torch.cat([z, self.embed(_needed(labels))], 1)
+        x = z[:, :, None, None]
+        for layer in self.layers:
+            steered = isinstance(layer, ClassConditionalNorm)
+            x = layer(x, _needed(labels)) if steered else layer(x)
+        return x
+
+
+class DCGANDiscriminator(nn.Module):
+    """x [B, in_channels, size, size], labels [B] int64 in [0, classes) -> [B, 1] scores.
+
+    Convolutions (4x4, stride 2) halve the side down to 4x4, each followed by norm (not the first)
+    and LeakyReLU 0.2; channels as in the generator. Scores are unbounded: no sigmoid.
+    With features=True: the list of what each LeakyReLU gave, and the scores as its last entry.
+
+    size: a power of two from 16 to 512.
+    classes: 0 for a discriminator without labels, which ignores any that it is given.
+    condition: how the label takes part: ``Concat``, ``Projection``, ``Auxiliary``. The last gives
+        [B, 1 + classes]: the score, then a logit per class; it does not look at labels.
+    embedding: numbers per class for "concat" alone.
+    spectral: spectral norm on all weights but the label's vectors of "concat".
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        size: int,
+        classes: int = 0,
+        condition: Condition = "concat",
+        *,
+        embedding: int = 64,
+        filters: int = 64,
+        norm: Norm = "none",
+        spectral: bool = False,
+        init: Init = "normal",
+        init_gain: float = 0.02,
+    ) -> None:
+        super().__init__()
+        _check(size, condition, embedding=embedding, filters=filters)
+        self.stages = nn.ModuleList()
+        width = in_channels
+        for level, wider in enumerate(_widths(size, filters)):
+            used: Norm = norm if level > 0 else "none"
+            self.stages.append(
+                nn.Sequential(
+                    nn.Conv2d(width, wider, 4, stride=2, padding=1, bias=used != "batch"),
+                    norm_layer(used, wider),
+                    nn.LeakyReLU(0.2, inplace=True),
+                )
+            )
+            width = wider
+        head = _HEADS[condition] if classes > 0 else Unconditional
+        self.head = head(width, classes, embedding)
+        initialise(self, init, init_gain)
+        if spectral:
+            normalise_spectrally(self)
+
+    def forward(
+        self, x: Tensor, labels: Tensor | None = None, features: bool = False
+    ) -> Tensor | list[Tensor]:
+        seen = []
+        for stage in self.stages:
+            x = stage(x)
+            seen.append(x)
+        seen += self.head(x, labels)
+        return seen if features else seen[-1]
+
+
+# A head takes what the last convolution gave, h [B, width, 4, 4], and the labels; it gives a list:
+# its own activations, if it has any, and the scores.
+
+
+class Unconditional(nn.Module):
+    """Linear in all of h."""
+
+    def __init__(self, width: int, classes: int, embedding: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(16 * width, 1)
+
+    def forward(self, h: Tensor, labels: Tensor | None) -> list[Tensor]:
+        return [self.score(h.flatten(1))]
+
+
+class Concat(nn.Module):
+    """The label's vector joins h at each of the 16 places; a hidden layer mixes; linear.
+
+    Mirza & Osindero 2014, section 4.1: picture and label pass through layers of their own, then
+    through a joint one. Here the latter is a 3x3 convolution with LeakyReLU (theirs is maxout).
+    """
+
+    def __init__(self, width: int, classes: int, embedding: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(classes, embedding)
+        self.mix = nn.Sequential(
+            nn.Conv2d(width + embedding, width, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)
+        )
+        self.score = nn.Linear(16 * width, 1)
+
+    def forward(self, h: Tensor, labels: Tensor | None) -> list[Tensor]:
+        label = self.embed(_needed(labels))[:, :, None, None].expand(-1, -1, *h.shape[2:])
+        mixed = self.mix(torch.cat([h, label], 1))
+        return [mixed, self.score(mixed.flatten(1))]
+
+
+class Projection(nn.Module):
+    """score = linear(s) + <v_label, s>, s the sum of h over its places.
+
+    Miyato & Koyama 2018, equation 3 and their networks' global sum pooling. The vectors v of all
+    classes are the rows of one linear layer's weight, so that first weights and spectral norm
+    treat them as any other, as the authors' code does.
+    """
+
+    def __init__(self, width: int, classes: int, embedding: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, 1)
+        self.project = nn.Linear(width, classes, bias=False)
+
+    def forward(self, h: Tensor, labels: Tensor | None) -> list[Tensor]:
+        s = h.sum((2, 3))
+        return [self.score(s) + self.project(s).gather(1, _needed(labels)[:, None])]
+
+
+class Auxiliary(nn.Module):
+    """The score and, beside it, a logit for every class, both linear in all of h.
+
+    Odena et al. 2017, section 3: P(source | x) and P(class | x) from one network.
+    """
+
+    def __init__(self, width: int, classes: int, embedding: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(16 * width, 1)
+        self.logits = nn.Linear(16 * width, classes)
+
+    def forward(self, h: Tensor, labels: Tensor | None) -> list[Tensor]:
+        h = h.flatten(1)
+        return [torch.cat([self.score(h), self.logits(h)], 1)]
+
+
+_HEADS: dict[str, type[Concat] | type[Projection] | type[Auxiliary]] = {
+    "concat": Concat,
+    "projection": Projection,
+    "auxiliary": Auxiliary,
+}
+
+
+def _check(size: int, condition: str, **counts: int) -> None:
+    if size not in (16, 32, 64, 128, 256, 512):
+        raise ValueError(f"size must be a power of two from 16 to 512, not {size}")
+    if condition not in _HEADS:
+        raise ValueError(f"condition {condition!r}: choose {', '.join(_HEADS)}")
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be 1 or more, not {count}")
+
+
+def _widths(size: int, filters: int) -> list[int]:
+    """Channels of the maps whose sides are size / 2, size / 4, ..., 4."""
+    return [filters * min(2**halving, 8) for halving in range(size.bit_length() - 3)]
+
+
+def _needed(labels: Tensor | None) -> Tensor:
+    if labels is None:
+        raise ValueError("labels are missing: the network was built with classes")
+    return labels

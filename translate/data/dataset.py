@@ -1,0 +1,228 @@
+"""Batches that are a pure function of (seed, position), whatever the pictures' layout on disk."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gan_core import distributed
+from translate.data.header import BrokenImage
+from translate.data.preparation import Preparation
+
+Seed = tuple[int, ...] | None
+
+
+class Entry(NamedTuple):
+    """The files of one sample, and its class where there are classes."""
+
+    files: tuple[Path, ...]
+    label: int = 0
+
+    @property
+    def name(self) -> str:
+        return " and ".join(map(str, self.files))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Samples that are shuffled together.
+
+    load: the tensors of an entry by batch key; augmentation as the seed says, none for None.
+        Raises BrokenImage where a file cannot be read.
+    balanced: in each epoch every class comes as often as the largest one.
+    """
+
+    name: str
+    entries: Sequence[Entry]
+    load: Callable[[Entry, Seed], dict[str, Tensor]]
+    balanced: bool = False
+
+    def order(self) -> np.ndarray:
+        """Indices of the entries that make up an epoch, before they are shuffled."""
+        if not self.balanced:
+            return np.arange(len(self.entries))
+        labels = np.array([entry.label for entry in self.entries])
+        classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        largest = max(map(len, classes))
+        return np.concatenate([np.resize(members, largest) for members in classes])
+
+
+class Layout(Protocol):
+    """How pictures lie on the disk and what a batch of them holds.
+
+    Its class has keyword-only recipe keys after the ``Preparation``, and
+
+    wanted    what a person must give, in words
+    figures   what held-out pictures are judged by: name -> (real, made) -> number
+    channels_of(values)   batch key -> channels of its pictures, or the number of classes, from the
+              recipe's values where those say it
+    """
+
+    wanted: ClassVar[str]
+    figures: ClassVar[Mapping[str, Callable[[Tensor, Tensor], float]]]
+    prepare: Preparation
+    names: dict[str, str]  # batch key -> what people call its pictures
+    title: tuple[str, ...]  # of a run, after its method
+    channels: dict[str, int]
+    streams: Sequence[Stream]
+    held_out: Sequence[Stream]  # to judge by; may be empty
+
+    @staticmethod
+    def channels_of(values: Mapping[str, Any]) -> dict[str, int]: ...
+
+    def header(self, translations: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+        """What a model file says of the pictures."""
+
+    def picture(self, key: str, made: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """Tensors of a batch key, real or made, as pictures in [-1, 1] to look at."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A batch, and the entries that could not be read on the way to it: name -> reason."""
+
+    batch: dict[str, Tensor]
+    broken: dict[str, str] = field(default_factory=dict)
+
+
+class DataSet(Dataset[Item]):
+    """Item ``position``: the batch at that place of the run.
+
+    batch_size: samples per batch, of all processes together; each makes its own share.
+    validation_share: of each stream is held out to judge by, where no validation folder is named.
+    max_broken: largest share of unreadable files in a stream that training goes on with.
+
+    Each stream is shuffled anew in each of its own epochs. A sample's augmentation is seeded by
+    (seed, stream, epoch, place in the order), so that neither the number of workers or processes
+    nor a resumed run changes it. An unreadable sample's place is taken by the next readable one.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        seed: int,
+        *,
+        batch_size: int = 1,
+        validation_share: float = 0.0,
+        max_broken: float = 0.1,
+    ) -> None:
+        self.rank, self.world = distributed.rank(), distributed.world()
+        if batch_size < 1 or batch_size % self.world:
+            many = f"a multiple of the {self.world} processes" if self.world > 1 else "1 or more"
+            raise ValueError(f"batch_size must be {many}, not {batch_size}")
+        if layout.prepare.keeps_sizes and batch_size > 1:
+            raise ValueError("preprocess = 'none' leaves sizes as they are: batch_size must be 1")
+        if not 0 <= validation_share < 1 or not 0 <= max_broken <= 1:
+            raise ValueError("validation_share and max_broken are shares, from 0 to 1")
+        self.layout, self.seed = layout, seed
+        self.batch_size, self.max_broken = batch_size, max_broken
+        self.streams, self.held_out = layout.streams, layout.held_out
+        if not self.held_out:
+            parts = [_hold_out(stream, validation_share) for stream in layout.streams]
+            self.streams, self.held_out = [p[0] for p in parts], [p[1] for p in parts]
+        self._orders = [stream.order() for stream in self.streams]
+
+    def batches_per_epoch(self) -> int:
+        """Batches until the longest stream has been seen once."""
+        return -(-max(map(len, self._orders)) // self.batch_size)
+
+    def __getitem__(self, position: int) -> Item:
+        share = self.batch_size // self.world
+        first = position * self.batch_size + self.rank * share
+        batch: dict[str, Tensor] = {}
+        broken: dict[str, str] = {}
+        for stream in range(len(self.streams)):
+            samples = [self._sample(stream, first + i, broken) for i in range(share)]
+            readable = [sample for sample in samples if sample is not None]
+            if len(readable) == share:
+                batch |= _collated(readable)
+        return Item(batch, broken)
+
+    def _sample(self, number: int, n: int, broken: dict[str, str]) -> dict[str, Tensor] | None:
+        stream, order = self.streams[number], self._orders[number]
+        epoch, place = divmod(n, len(order))
+        slot = int(_shuffled(self.seed, number, epoch, len(order))[place])
+        for offset in range(len(stream.entries)):
+            entry = stream.entries[(order[slot] + offset) % len(stream.entries)]
+            try:
+                return stream.load(entry, (self.seed, number, epoch, slot))
+            except BrokenImage as error:
+                broken[entry.name] = str(error)
+        return None
+
+    def held_out_batch(self, count: int) -> dict[str, Tensor]:
+        """Up to ``count`` samples of each stream to judge by: held out, or else trained on."""
+        batch: dict[str, Tensor] = {}
+        for held_out, stream in zip(self.held_out, self.streams, strict=True):
+            entries = held_out.entries or stream.entries
+            samples: list[dict[str, Tensor]] = []
+            for index in _spread(len(entries), count):
+                if len(samples) == count:
+                    break
+                try:
+                    samples.append(stream.load(entries[index], None))
+                except BrokenImage:
+                    continue  # counted where it is trained on
+            if not samples:
+                raise ValueError(f"none of the pictures to judge {stream.name} can be read")
+            batch |= _collated(samples)
+        return batch
+
+    @property
+    def judges(self) -> bool:
+        """Whether pictures were held out."""
+        return all(stream.entries for stream in self.held_out)
+
+    def count_broken(self, broken: Mapping[str, str]) -> Mapping[str, tuple[int, int]]:
+        """Of each stream: how many of its entries are among ``broken``, and how many there are."""
+        return {
+            stream.name: (sum(e.name in broken for e in stream.entries), len(stream.entries))
+            for stream in self.streams
+        }
+
+
+@lru_cache(maxsize=8)
+def _shuffled(seed: int, stream: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, stream, epoch]).permutation(count)
+
+
+def _hold_out(stream: Stream, share: float) -> tuple[Stream, Stream]:
+    """Every so-manieth sample of a class is held out; training and judging never share one."""
+    entries, held = stream.entries, set()
+    classes: dict[int, list[int]] = defaultdict(list)
+    for i, entry in enumerate(entries):
+        classes[entry.label].append(i)
+    for members in classes.values():
+        count = round(share * len(members))
+        if count == len(members):
+            raise ValueError(f"validation_share = {share} leaves none to train on")
+        held |= {members[i * len(members) // count] for i in range(count)}
+    parts = [
+        [e for i, e in enumerate(entries) if (i in held) == wanted] for wanted in (False, True)
+    ]
+    kept, out = (Stream(stream.name, part, stream.load, stream.balanced) for part in parts)
+    return kept, out
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """All indices, such that the first ``count`` are spread evenly over them."""
+    first = [i * total // count for i in range(count)] if count < total else []
+    return [*first, *sorted({*range(total)} - {*first})]
+
+
+def _collated(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Stacked by key; of pictures whose sizes were left as they are, those of the first's shape."""
+    shapes = [{key: value.shape for key, value in sample.items()} for sample in samples]
+    columns: dict[str, list[Tensor]] = defaultdict(list)
+    for sample, shape in zip(samples, shapes, strict=True):
+        if shape == shapes[0]:
+            for key, value in sample.items():
+                columns[key].append(value)
+    return {key: torch.stack(values) for key, values in columns.items()}

@@ -1,0 +1,88 @@
+"""Pictures in classes: {"image": [B, C, H, W] in [-1, 1], "label": [B] int64}."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from translate.data.dataset import Entry, Seed, Stream
+from translate.data.domains import FIGURES, Channels
+from translate.data.folders import pictures
+from translate.data.image import read, with_channels
+from translate.data.preparation import Preparation
+from translate.data.tensors import to_tensor
+from translate.errors import UserError, nearest
+
+
+class Labelled:
+    """images: a folder with a sub-folder of pictures for each class, whose name is the class's.
+
+    channels: 1 grey, 3 colour, 4 colour and alpha; pictures are converted.
+    balance: each class is shown as often as the largest one; otherwise as often as it has pictures.
+    validation: a folder of the same classes to judge by.
+    """
+
+    wanted: ClassVar = "the folder of pictures, with a sub-folder for each class: --images DIR"
+    figures: ClassVar = {"swd": FIGURES["swd"]}
+
+    def __init__(
+        self,
+        prepare: Preparation,
+        *,
+        images: str = "",
+        channels: Channels = 3,
+        balance: bool = True,
+        validation: tuple[str] | tuple[()] = (),
+    ) -> None:
+        if not images:
+            raise UserError(f"give {self.wanted}")
+        self.prepare = prepare
+        self.classes = _classes(Path(images))
+        self.title = (Path(images).resolve().name,)
+        self.names = {"image": self.title[0]}
+        self.channels = {"image": channels, "label": len(self.classes)}
+        self.streams = [self._stream(images, balance)]
+        self.held_out = [self._stream(folder, balance) for folder in validation]
+
+    @staticmethod
+    def channels_of(values: Mapping[str, Any]) -> dict[str, int]:
+        """Without looking at the folder: as if there were two classes."""
+        return {"image": values["channels"], "label": 2}
+
+    def _stream(self, folder: str, balance: bool) -> Stream:
+        entries = []
+        for name in _classes(Path(folder)):
+            if name not in self.classes:
+                raise UserError(
+                    f"{folder} has a class {name!r} that is not trained on"
+                    f"{nearest(name, self.classes)}"
+                )
+            label = self.classes.index(name)
+            entries += [Entry((path,), label) for path in pictures(Path(folder) / name)]
+        return Stream(self.title[0], entries, self._load, balance)
+
+    def _load(self, entry: Entry, seed: Seed) -> dict[str, Tensor]:
+        image = with_channels(read(entry.files[0]), self.channels["image"])
+        sample = to_tensor(self.prepare(image, seed))
+        return {"image": sample, "label": torch.tensor(entry.label)}
+
+    def header(self, translations: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+        return {"classes": list(self.classes), "channels": self.channels["image"]}
+
+    def picture(self, key: str, made: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return made
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    """Names of the sub-folders, sorted; UserError unless there are two with pictures, or more."""
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if len(names) < 2:
+        raise UserError(
+            f"{folder} has {len(names)} sub-folders: classes are told apart by sub-folders, "
+            "two or more, each with its pictures"
+        )
+    return tuple(names)

@@ -1,0 +1,140 @@
+"""cGAN: pictures drawn from noise, of a class that is asked for.
+
+Mirza, Osindero: Conditional Generative Adversarial Nets, 2014: G and D are given the label, mapped
+to a hidden layer and joined to their own ("concat"). Two later ways are offered beside it: Miyato,
+Koyama: cGANs with Projection Discriminator, ICLR 2018 ("projection"); Odena, Olah, Shlens:
+Conditional Image Synthesis with Auxiliary Classifier GANs, ICML 2017 ("auxiliary").
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from gan_core import sampling
+from gan_core.adversary import Adversary, Judge
+from gan_core.losses.features import mean_feature_matching
+from gan_core.precision import upcast
+from gan_core.routing import Losses, Networks, Progress, Scene, Step, Update
+from translate.methods.pool import HistoryPool
+
+DISCRIMINATOR = Update("discriminator", trains=("D",))
+GENERATOR = Update("generator", trains=("G",))
+
+
+class ConditionalGAN:
+    """loss: adversarial loss; "vanilla" in Mirza & Osindero and in ACGAN, "hinge" in projection.
+
+    condition: how the label enters. "concat": G is given it beside the noise, D beside its last
+        features. "projection": as each class's own scale and shift of G's normalised features, and
+        as an inner product with D's. "auxiliary": G as for concat; D is not told and has to name
+        the class, of real pictures and made ones.
+    lambda_class: weight of naming the class ("auxiliary" alone); 1 in its paper.
+    lambda_feature: weight of matching mean features (Salimans et al. 2016); 0: off.
+    penalty, lambda_penalty: on D's slope, see ``gan_core.losses.penalties``.
+    pool_size: past pictures that D is shown in place of new ones of their class; 0: none.
+    """
+
+    data: ClassVar[str] = "labelled"
+    translations: ClassVar[dict[str, tuple[str, str]]] = {}
+    grid: ClassVar[tuple[str, ...]] = ("image", "made image")
+    updates: ClassVar[tuple[Update, ...]] = (DISCRIMINATOR, GENERATOR)
+    averaged: ClassVar[tuple[str, ...]] = ("G",)
+
+    def __init__(
+        self,
+        *,
+        loss: Literal["vanilla", "lsgan", "hinge", "wgan"] = "vanilla",
+        condition: Literal["concat", "projection", "auxiliary"] = "concat",
+        lambda_class: float = 1.0,
+        lambda_feature: float = 0.0,
+        penalty: Literal["none", "two-sided", "one-sided", "r1"] = "none",
+        lambda_penalty: float = 10.0,
+        pool_size: int = 0,
+    ) -> None:
+        if lambda_class < 0:
+            raise ValueError(f"lambda_class must be 0 or more, not {lambda_class}")
+        self.adversary = Adversary(
+            loss, penalty, lambda_penalty, lambda_feature, mean_feature_matching
+        )
+        self.condition, self.lambda_class = condition, lambda_class
+        self.pool = HistoryPool(pool_size)
+
+    def networks(
+        self, build: Callable[..., nn.Module], channels: Mapping[str, int]
+    ) -> dict[str, nn.Module]:
+        label = {"classes": channels["label"], "condition": self.condition}
+        D = build("discriminator", in_channels=channels["image"], **label)
+        self.adversary.check(D)
+        return {"G": build("generator", out_channels=channels["image"], **label), "D": D}
+
+    def schedule(self, progress: Progress) -> Step:
+        return Step(self.updates)
+
+    def scene(self, nets: Networks, batch: Mapping[str, Tensor]) -> Scene:
+        real, label = batch["image"], batch["label"]
+        z = sampling.normal(len(real), _latent(nets["G"]), like=real)
+        return {"real": real, "fake": nets["G"](z, label), "label": label}
+
+    def losses(self, update: Update, nets: Networks, scene: Scene) -> Losses:
+        return {DISCRIMINATOR: self._discriminator, GENERATOR: self._generator}[update](
+            nets["D"], scene
+        )
+
+    def _discriminator(self, D: nn.Module, scene: Scene) -> Losses:
+        real, label = scene["real"], scene["label"]
+        # Labels are read only where a pool needs them: reading waits for a GPU, and explain's have
+        # no values.
+        of = label.tolist() if self.pool.size and not label.is_meta else None
+        shown = self.pool.query(scene["fake"], of)
+        terms = self.adversary.discriminator("D", _judge(D, label), real, shown)
+        if self.condition == "auxiliary":
+            both = named(D, real, label) + named(D, shown, label)
+            terms["class D"] = self.lambda_class * both
+        return terms
+
+    def _generator(self, D: nn.Module, scene: Scene) -> Losses:
+        label, fake = scene["label"], scene["fake"]
+        terms = self.adversary.generator("G", _judge(D, label), fake, scene["real"])
+        if self.condition == "auxiliary":
+            terms["class G"] = self.lambda_class * named(D, fake, label)
+        return terms
+
+    def made(
+        self, nets: Networks, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        label = batch["label"]
+        z = torch.randn(len(label), _latent(nets["G"]), generator=generator)
+        return {"image": nets["G"](z.to(label.device), label)}
+
+    def observe(self, logs: Mapping[str, float]) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.pool.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.pool.load_state_dict(state)
+
+
+def _latent(G: nn.Module) -> int:
+    """How many numbers G is drawn from."""
+    assert isinstance(G.latent, int)
+    return G.latent
+
+
+def _judge(D: nn.Module, label: Tensor) -> Judge:
+    """D's scores of pictures of these classes, without the class logits that may stand beside."""
+
+    def judge(pictures: Tensor, features: bool = False) -> Tensor | list[Tensor]:
+        *seen, out = D(pictures, label, features=True)
+        return [*seen, out[:, :1]] if features else out[:, :1]
+
+    return judge
+
+
+def named(D: nn.Module, pictures: Tensor, label: Tensor) -> Tensor:
+    """-log p(class | picture), the mean over the batch (Odena et al. 2017, equation 3)."""
+    return cross_entropy(upcast(D(pictures, label)[:, 1:]), label)

@@ -1,0 +1,16 @@
+"""Pictures of any size for networks that take only some."""
+
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+def fit(batch: Tensor, multiple: int, smallest: int) -> Tensor:
+    """Extend [B, C, H, W] right and bottom to sides that are multiples, ``smallest`` at the least.
+
+    By the picture mirrored or, where it is too small for that, by its last row and column.
+    """
+    height, width = batch.shape[2:]
+    sides = [max(smallest, -(-side // multiple) * multiple) for side in (height, width)]
+    extra = (0, sides[1] - width, 0, sides[0] - height)
+    mirror = extra[1] < width and extra[3] < height
+    return pad(batch, extra, mode="reflect" if mirror else "replicate")
