@@ -138,6 +138,10 @@ def restore(run_: Run, folder: RunFolder, say: Say) -> None:
     trainer = run_.trainer
     state = _to_device(folder.latest(say), run_.device)
     try:
+        distributed.own(state["trainer"]["method"])
+    except ValueError as error:
+        raise UserError(f"{folder.path} cannot be resumed so: {error}") from None
+    try:
         trainer.load_state_dict(state["trainer"])
     except (KeyError, RuntimeError, ValueError) as error:
         raise UserError(

@@ -17,15 +17,12 @@ training size:
 """
 
 import argparse
-import json
 import shutil
-import subprocess
-import sys
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import torch
+from common import report, translate
 
 from gan_core.metrics import sliced_wasserstein
 from translate.data.image import find, read, resize, with_channels
@@ -33,10 +30,6 @@ from translate.data.sketch import drawing
 from translate.data.tensors import to_tensor
 
 SIZE = 64
-
-
-def translate(*words: object) -> None:
-    subprocess.run([sys.executable, "-m", "translate", *map(str, words)], check=True)
 
 
 def halves(folder: Path, first: Path, second: Path) -> None:
@@ -105,10 +98,7 @@ def main() -> None:
     figures |= shares(load(real), sources, made, target)
     if asked.task == "sketches":
         figures |= {"style": asked.style, "kept": kept(sources, made, asked.style)}
-    figures |= {"date": str(date.today()), "torch": torch.__version__}
-    text = json.dumps(figures, indent=2)
-    (work / "figures.json").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    report(work, figures)
 
 
 if __name__ == "__main__":

@@ -299,7 +299,10 @@ def test_a_dry_run_tells_the_mistakes_too(start: tuple[object, ...], mistake: Mi
         (("--set", "data.size"), ("write section.key=value",)),
         (("--set", "data.size=big"), ('data] size = "big"', "integer")),
         (("--set", "method.loss=lsgam"), ("'lsgan'",)),
-        (("--set", "networks.generator.kind=unett"), ("[networks.generator]", "resnet")),
+        (
+            ("--set", "networks.generator.kind=unett"),
+            ("[networks.generator]", "did you mean 'unet'"),
+        ),
         (("--recipe", "cyclegn"), ("no recipe is called 'cyclegn'", "did you mean 'cyclegan'?")),
         (("--recipe", "none.toml"), ("there is no recipe file none.toml",)),
         (("--size", -16), ("size must be",)),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from translate.convert.folder import Report, write_failures
+from translate.report import Report, write_failures
 
 
 def conclude(done: str, report: Report, folder: Path) -> None:

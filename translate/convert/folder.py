@@ -1,30 +1,19 @@
 """A folder of pictures through a translator: reading, translating and writing overlap."""
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from gan_core.files import write_whole
 from translate.data.folders import pictures
 from translate.data.header import BrokenImage
 from translate.data.image import SUFFIXES, read, write
 from translate.errors import TooLargeError, UserError
+from translate.report import Report
 
 Job = tuple[Path, Path]
-
-
-@dataclass
-class Report:
-    """What a conversion came to; ``failures``: pictures not read or not written, and why."""
-
-    converted: int = 0
-    already: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
 
 
 def plan(source: Path, target: Path, colour: bool = False) -> tuple[list[Job], Path]:
@@ -154,14 +143,3 @@ def _try_read(path: Path) -> np.ndarray | BrokenImage:
         return read(path)
     except BrokenImage as error:
         return error
-
-
-def write_failures(folder: Path, failures: dict[str, str]) -> Path | None:
-    """List the failures of this call in ``failures.jsonl``; without any, an old list goes."""
-    path = folder / "failures.jsonl"
-    if not failures:
-        path.unlink(missing_ok=True)
-        return None
-    lines = [json.dumps({"file": file, "reason": why}) for file, why in failures.items()]
-    write_whole(path, lambda file: file.write("".join(line + "\n" for line in lines).encode()))
-    return path

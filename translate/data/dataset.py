@@ -194,16 +194,18 @@ def _shuffled(seed: int, stream: int, epoch: int, count: int) -> np.ndarray:
 
 
 def _hold_out(stream: Stream, share: float) -> tuple[Stream, Stream]:
-    """Every so-manieth sample of a class is held out; training and judging never share one."""
-    entries, held = stream.entries, set()
+    """Every so-manieth sample of a class is held out, of none all; no sample is in both parts."""
+    entries, passed = stream.entries, 0
+    held: set[int] = set()
     classes: dict[int, list[int]] = defaultdict(list)
     for i, entry in enumerate(entries):
         classes[entry.label].append(i)
     for members in classes.values():
-        count = round(share * len(members))
-        if count == len(members):
-            raise ValueError(f"validation_share = {share} leaves none to train on")
+        passed += len(members)
+        count = min(round(share * passed) - len(held), len(members) - 1)
         held |= {members[i * len(members) // count] for i in range(count)}
+    if len(held) < round(share * len(entries)):
+        raise ValueError(f"validation_share = {share} leaves none to train on")
     parts = [
         [e for i, e in enumerate(entries) if (i in held) == wanted] for wanted in (False, True)
     ]

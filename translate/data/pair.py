@@ -10,60 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from translate.convert.folder import Report
-from translate.data.folders import pictures
 from translate.data.header import BrokenImage
 from translate.data.image import read, with_channels, write
+from translate.data.matching import by_name, few, match_some
 from translate.errors import UserError
-
-
-def match(a: Path, b: Path, skip_unmatched: bool = False) -> list[tuple[Path, Path]]:
-    """The pictures of two folders with one relative path but for the suffix, in the order of ``a``.
-
-    skip_unmatched: leave pictures without a partner out. Raises UserError when there are such
-    pictures and they are not to be left out, when no pair remains, and when one folder holds two
-    pictures of one name (a.png and a.jpg).
-    """
-    return _match(a, b, skip_unmatched)[0]
-
-
-def _match(a: Path, b: Path, skip_unmatched: bool) -> tuple[list[tuple[Path, Path]], str]:
-    """The pairs, and a sentence about the pictures left out; "" if there are none."""
-    first, second = _by_name(a), _by_name(b)
-    alone = " and ".join(
-        f"{len(files)} only in {folder} ({_few(files)})"
-        for folder, files in (
-            (a, [path for name, path in first.items() if name not in second]),
-            (b, [path for name, path in second.items() if name not in first]),
-        )
-        if files
-    )
-    if alone and not skip_unmatched:
-        raise UserError(
-            f"pictures without a partner of the same name: {alone}; rename them, or leave them "
-            "out with `translate data pair --skip-unmatched`"
-        )
-    pairs = [(path, second[name]) for name, path in first.items() if name in second]
-    if not pairs:
-        raise UserError(f"no picture of {a} has a partner of the same name in {b}")
-    return pairs, alone
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    """Relative path without suffix -> file."""
-    found: dict[str, Path] = {}
-    for path in pictures(folder):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
-            raise UserError(
-                f"{found[name]} and {path} have one name but for the suffix: rename or remove one"
-            )
-        found[name] = path
-    return found
-
-
-def _few(things: Sequence[object], comma: str = ", ") -> str:
-    return comma.join(map(str, things[:3])) + (f"{comma}..." if len(things) > 3 else "")
+from translate.report import Report
 
 
 class Pair(NamedTuple):
@@ -93,7 +44,7 @@ def joining(a: Path, b: Path, skip_unmatched: bool = False) -> Pairing:
 
     Both halves get the larger number of channels, and 16 bits if one of them has.
     """
-    pairs, left_out = _match(a, b, skip_unmatched)
+    pairs, left_out = match_some(a, b, skip_unmatched)
     return Pairing(
         [Pair(path.relative_to(a).with_suffix("").as_posix(), (path, to)) for path, to in pairs],
         lambda path: [read(path)],
@@ -110,7 +61,7 @@ def cutting(folder: Path, names: tuple[str, str] = ("left", "right")) -> Pairing
             "for example --names left right"
         )
     return Pairing(
-        [Pair(name, (path,)) for name, path in _by_name(folder).items()],
+        [Pair(name, (path,)) for name, path in by_name(folder).items()],
         _halves,
         lambda name, images: {
             f"{half}/{name}.png": image for half, image in zip(names, images, strict=True)
@@ -163,7 +114,7 @@ def survey(pairing: Pairing, step: Callable[[int], None] = lambda count: None) -
             found.digests[pair] = (digests[0], digests[1])
     if differ:
         raise UserError(
-            f"{len(differ)} of {len(pairing.pairs)} pairs differ in size ({_few(differ, '; ')}): "
+            f"{len(differ)} of {len(pairing.pairs)} pairs differ in size ({few(differ, '; ')}): "
             "bring both pictures of a pair to one size"
         )
     return found

@@ -15,7 +15,7 @@ from translate.data.domains import FIGURES, Channels, name_domains, translations
 from translate.data.folders import pictures
 from translate.data.header import BrokenImage, read_header
 from translate.data.image import read, with_channels
-from translate.data.pair import match
+from translate.data.matching import match
 from translate.data.preparation import Preparation
 from translate.data.tensors import to_tensor
 from translate.errors import UserError

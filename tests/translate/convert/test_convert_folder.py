@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
-from translate.convert.folder import convert, plan, write_failures
+from translate.convert.folder import convert, plan
 from translate.data.image import read, write
 from translate.errors import TooLargeError, UserError
+from translate.report import write_failures
 
 Command = Callable[..., Any]
 Mistake = Callable[..., str]

@@ -60,9 +60,7 @@ EVERY = (unpaired, paired, aligned, coloured, filled, labelled)
 
 
 @pytest.fixture(params=EVERY, ids=lambda make: make.__name__)
-def layout(
-    request: pytest.FixtureRequest, tmp_path: Path, draw: Callable[..., Path]
-) -> Layout:
+def layout(request: pytest.FixtureRequest, tmp_path: Path, draw: Callable[..., Path]) -> Layout:
     return request.param(lambda name, count: str(draw(tmp_path / name, count, size=12)))
 
 
@@ -258,9 +256,7 @@ def test_without_any_held_out_there_is_nothing_to_judge_by(folders: tuple[str, s
     assert len(dataset(folders, validation_share=0.1).held_out_batch(9)["y"]) == 4
 
 
-def test_validation_folders_come_before_the_share(
-    folders: tuple[str, str], tmp_path: Path
-) -> None:
+def test_validation_folders_come_before_the_share(folders: tuple[str, str], tmp_path: Path) -> None:
     judges = flat(tmp_path / "v", 2), flat(tmp_path / "w", 3)
     data = dataset(folders, validation=judges, validation_share=0.5)
     assert data.judges
@@ -297,7 +293,7 @@ def test_sizes_that_are_left_alone(tmp_path: Path) -> None:
     data = DataSet(layout, 0)
     assert sorted(data[at].batch["x"].shape[2] for at in range(3)) == [8, 8, 12]
     assert data.held_out_batch(3)["x"].shape == (2, 3, 8, 8)
-    with pytest.raises(ValueError, match="preprocess = 'none' .* batch_size must be 1"):
+    with pytest.raises(ValueError, match=r"preprocess = 'none' .* batch_size must be 1"):
         DataSet(layout, 0, batch_size=2)
 
 

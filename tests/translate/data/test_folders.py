@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from translate.data.folders import domain_names, pictures
+from translate.data.folders import domain_names, pictures, reference_layout
 from translate.errors import UserError
 
 
@@ -41,3 +41,61 @@ def test_names_are_the_folders_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_equal_names_are_refused_with_a_way_out() -> None:
     with pytest.raises(UserError, match=r"both domains would be called 'x'.*--names x-a x-b"):
         domain_names((Path("a/x"), Path("b/x")))
+
+
+# -------------------------------------------------------------------------- the reference's layout
+
+
+def folders(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).mkdir(parents=True)
+    return root
+
+
+def test_two_domains_of_the_reference(tmp_path: Path) -> None:
+    """Test folders, and one validation folder of two, are left alone."""
+    root = folders(tmp_path / "horse2zebra", "trainA", "trainB", "testA", "testB", "valA", "val")
+    keys = {
+        "data.domains": [str(root / "trainA"), str(root / "trainB")],
+        "data.names": ["horse2zebra-A", "horse2zebra-B"],
+    }
+    assert reference_layout(root) == keys
+    folders(root, "valB")
+    judged = {"data.validation": [str(root / "valA"), str(root / "valB")]}
+    assert reference_layout(root) == keys | judged
+
+
+def test_aligned_pictures_of_the_reference(tmp_path: Path) -> None:
+    root = folders(tmp_path / "facades", "train", "test", "valA", "valB")
+    assert reference_layout(root) == {"data.aligned": str(root / "train")}
+    folders(root, "val")
+    assert reference_layout(root) == {
+        "data.aligned": str(root / "train"),
+        "data.validation": [str(root / "val")],
+    }
+
+
+def test_two_domains_come_before_aligned_pictures(tmp_path: Path) -> None:
+    root = folders(tmp_path / "both", "trainA", "train", "val")
+    assert reference_layout(root).keys() == {"data.aligned", "data.validation"}
+    folders(root, "trainB")
+    assert reference_layout(root).keys() == {"data.domains", "data.names"}
+
+
+def test_names_are_of_the_folder_one_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folders(tmp_path / "maps", "trainA", "trainB"))
+    assert reference_layout(Path("."))["data.names"] == ["maps-A", "maps-B"]
+
+
+@pytest.mark.parametrize("names", [(), ("trainA",), ("trainB", "test"), ("valA", "valB", "val")])
+def test_a_folder_of_another_layout(tmp_path: Path, names: tuple[str, ...]) -> None:
+    folders(tmp_path, *names)
+    (tmp_path / "train").write_text("a file")
+    with pytest.raises(
+        UserError, match=f"{tmp_path} has neither trainA and trainB nor train: name"
+    ):
+        reference_layout(tmp_path)
+    with pytest.raises(UserError, match="has neither"):
+        reference_layout(tmp_path / "missing")

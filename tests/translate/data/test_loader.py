@@ -9,21 +9,44 @@ import pytest
 import torch
 from torch import Tensor
 
+from translate.data.dataset import DataSet
+from translate.data.labelled import Labelled
 from translate.data.loader import Batches, resolve_workers
+from translate.data.paired import Paired
+from translate.data.preparation import Preparation
 from translate.data.unpaired import Unpaired
 from translate.errors import UserError
 
 CPU = torch.device("cpu")
+AUGMENT = ({"transform": "ColorJitter", "p": 1.0}, {"transform": "GaussNoise", "p": 0.5})
+
+
+def prepare() -> Preparation:
+    return Preparation(size=8, load_ratio=1.5, augment=AUGMENT)
 
 
 @pytest.fixture
-def data(tmp_path: Path, draw: Callable[..., Path]) -> Unpaired:
+def data(tmp_path: Path, draw: Callable[..., Path]) -> DataSet:
     """5 and 4 pictures, augmented, in batches of 2: every third batch lies across epochs."""
-    augment = ({"transform": "ColorJitter", "p": 1.0}, {"transform": "GaussNoise", "p": 0.5})
     folders = str(draw(tmp_path / "a", 5, size=12)), str(draw(tmp_path / "b", 4, size=12))
-    return Unpaired(
-        0, domains=folders, size=8, batch_size=2, load_ratio=1.5, augment=augment, max_broken=0.4
-    )
+    return DataSet(Unpaired(prepare(), domains=folders), 0, batch_size=2, max_broken=0.4)
+
+
+@pytest.fixture
+def pairs(tmp_path: Path, draw: Callable[..., Path]) -> DataSet:
+    folders = str(draw(tmp_path / "c", 5, size=12)), str(draw(tmp_path / "d", 5, size=12))
+    return DataSet(Paired(prepare(), domains=folders), 0, batch_size=2, max_broken=0.4)
+
+
+@pytest.fixture
+def classes(tmp_path: Path, draw: Callable[..., Path]) -> DataSet:
+    for name, count in (("few", 2), ("many", 5)):
+        draw(tmp_path / "classes" / name, count, size=12)
+    return DataSet(Labelled(prepare(), images=str(tmp_path / "classes")), 0, batch_size=2)
+
+
+def files(data: DataSet, stream: int) -> list[Path]:
+    return [entry.files[0] for entry in data.streams[stream].entries]
 
 
 def some(batches: Batches, count: int) -> list[dict[str, Tensor]]:
@@ -33,27 +56,37 @@ def some(batches: Batches, count: int) -> list[dict[str, Tensor]]:
 
 def equal(one: list[dict[str, Tensor]], two: list[dict[str, Tensor]]) -> bool:
     assert len(one) == len(two)
-    return all(torch.equal(a[key], b[key]) for a, b in zip(one, two, strict=True) for key in "xy")
+    assert all(a.keys() == b.keys() for a, b in zip(one, two, strict=True))
+    return all(torch.equal(a[key], b[key]) for a, b in zip(one, two, strict=True) for key in a)
 
 
-def test_workers_change_no_bit(data: Unpaired) -> None:
+def test_workers_change_no_bit(data: DataSet) -> None:
     """Over three epochs of the larger domain and the first batches of a resumed run."""
     alone = some(Batches(data, 0, CPU, workers=0), 9)
     assert equal(alone, some(Batches(data, 0, CPU, workers=2), 9))
     assert not torch.equal(alone[0]["x"], alone[1]["x"])
 
 
-def test_a_later_start_goes_on_where_an_earlier_one_stopped(data: Unpaired) -> None:
+@pytest.mark.parametrize("layout", ["pairs", "classes"])
+def test_workers_change_no_bit_of_other_layouts(
+    layout: str, request: pytest.FixtureRequest
+) -> None:
+    data = request.getfixturevalue(layout)
+    alone = some(Batches(data, 0, CPU, workers=0), 6)
+    assert equal(alone, some(Batches(data, 0, CPU, workers=2), 6))
+
+
+def test_a_later_start_goes_on_where_an_earlier_one_stopped(data: DataSet) -> None:
     whole = some(Batches(data, 0, CPU, workers=0), 7)
     assert equal(whole[3:], some(Batches(data, 3, CPU, workers=0), 4))
     assert not equal(whole[:4], whole[3:])
 
 
-def test_training_never_runs_out_of_batches(data: Unpaired) -> None:
+def test_training_never_runs_out_of_batches(data: DataSet) -> None:
     assert len(some(Batches(data, 10**6, CPU, workers=0), 3)) == 3
 
 
-def test_closing_ends_the_workers(data: Unpaired) -> None:
+def test_closing_ends_the_workers(data: DataSet) -> None:
     batches = Batches(data, 0, CPU, workers=2)
     next(batches)
     assert len(multiprocessing.active_children()) == 2
@@ -62,19 +95,36 @@ def test_closing_ends_the_workers(data: Unpaired) -> None:
     Batches(data, 0, CPU, workers=0).close()
 
 
-def test_broken_files_are_told_once(data: Unpaired) -> None:
-    data.files[0][1].write_bytes(b"")
+def test_broken_files_are_told_once(data: DataSet) -> None:
+    path = files(data, 0)[1]
+    path.write_bytes(b"")
     said: list[str] = []
     batches = Batches(data, 0, CPU, said.append, workers=0)
     some(batches, 10)
-    assert list(batches.broken) == [str(data.files[0][1])]
-    assert said == [f"skipped {data.files[0][1]}: empty"]
+    assert list(batches.broken) == [str(path)]
+    assert said == [f"skipped {path}: empty"]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_pair_with_a_broken_file_is_told_once(pairs: DataSet, side: int) -> None:
+    """And counted once: two of five are allowed."""
+    broken = [entry.files[side] for entry in pairs.streams[0].entries[1:3]]
+    for path in broken:
+        path.write_bytes(b"")
+    said: list[str] = []
+    batches = Batches(pairs, 0, CPU, said.append, workers=0)
+    some(batches, 10)
+    assert sorted(said) == [f"skipped {path}: empty" for path in broken]
+    assert pairs.count_broken(batches.broken) == {"c and d": (2, 5)}
+    pairs.streams[0].entries[4].files[1 - side].write_bytes(b"")
+    with pytest.raises(UserError, match="3 of 5 pictures in c and d cannot be read"):
+        some(Batches(pairs, 0, CPU, said.append, workers=0), 10)
 
 
 @pytest.mark.parametrize("first", range(4))
-def test_neighbours_that_are_broken_are_told_once_each(data: Unpaired, first: int) -> None:
+def test_neighbours_that_are_broken_are_told_once_each(data: DataSet, first: int) -> None:
     """The first one's place is looked for at the second, which may have come up before."""
-    broken = data.files[0][first : first + 2]
+    broken = files(data, 0)[first : first + 2]
     for path in broken:
         path.write_bytes(b"")
     said: list[str] = []
@@ -83,8 +133,8 @@ def test_neighbours_that_are_broken_are_told_once_each(data: Unpaired, first: in
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_too_many_broken_files_are_an_error(data: Unpaired, workers: int) -> None:
-    for path in data.files[1][:2]:  # 2 of 4, more than 0.4
+def test_too_many_broken_files_are_an_error(data: DataSet, workers: int) -> None:
+    for path in files(data, 1)[:2]:  # 2 of 4, more than 0.4
         path.write_bytes(b"")
     with pytest.raises(UserError) as told:
         some(Batches(data, 0, CPU, workers=workers), 10)
@@ -93,8 +143,8 @@ def test_too_many_broken_files_are_an_error(data: Unpaired, workers: int) -> Non
     assert "\n" not in str(told.value)
 
 
-def test_a_share_just_allowed_is_no_error(data: Unpaired) -> None:
-    for path in data.files[0][:2]:  # 2 of 5, exactly 0.4
+def test_a_share_just_allowed_is_no_error(data: DataSet) -> None:
+    for path in files(data, 0)[:2]:  # 2 of 5, exactly 0.4
         path.write_bytes(b"")
     batches = Batches(data, 0, CPU, workers=0)
     some(batches, 10)
@@ -106,7 +156,7 @@ def test_not_one_readable_file_is_an_error_whatever_the_share(
 ) -> None:
     folders = str(draw(tmp_path / "a", 2)), str(draw(tmp_path / "b", 1))
     (tmp_path / "b" / "00.png").write_bytes(b"")
-    data = Unpaired(0, domains=folders, size=8, max_broken=1.0)
+    data = DataSet(Unpaired(Preparation(size=8), domains=folders), 0, max_broken=1.0)
     with pytest.raises(UserError, match="1 of 1 pictures in b cannot be read"):
         next(Batches(data, 0, CPU, workers=0))
 

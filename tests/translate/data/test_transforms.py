@@ -159,6 +159,28 @@ def test_a_sample_depends_on_its_seed_alone() -> None:
     np.testing.assert_array_equal(image, before)
 
 
+def test_without_colours_only_geometry_is_changed() -> None:
+    """What is left draws what it draws among the others: the pairs of a data set rely on it."""
+    steps = [
+        {"transform": "InvertImg", "p": 1.0},
+        {"transform": "HorizontalFlip", "p": 0.5},
+        {"transform": "RandomRotate90", "p": 0.5},
+    ]
+    augment, image = augmenter(steps), places(3, 3).astype(np.uint8)
+    for at in range(20):
+        one, other = (augment(image, np.random.default_rng(at), c) for c in (True, False))
+        np.testing.assert_array_equal(other, 255 - one)
+
+
+def test_depth_and_channels_do_not_change_geometry() -> None:
+    augment = augmenter([{"transform": "D4", "p": 1.0}, {"transform": "CoarseDropout", "p": 0.5}])
+    image = places(8, 8)
+    for at in range(20):
+        deep = augment(image * 257, np.random.default_rng(at), False)
+        grey = augment(image[..., 1:2].astype(np.uint8), np.random.default_rng(at), True)
+        np.testing.assert_array_equal(deep[..., 1:2], grey.astype(np.uint16) * 257)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_size_and_type_are_kept(dtype: type, channels: int) -> None:

@@ -10,9 +10,8 @@ import gan_core.trainer
 
 # What is minimised, of scores: real and fake by the discriminator, fake by the generator.
 DISCRIMINATOR: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "vanilla": lambda real, fake: (
-        -real.sigmoid().log().mean() - (1 - fake.sigmoid()).log().mean()  # Goodfellow et al. 2014
-    ),
+    # Goodfellow et al. 2014: -log D = log(1 + exp(-score)), -log(1 - D) = log(1 + exp(score))
+    "vanilla": lambda real, fake: (1 + (-real).exp()).log().mean() + (1 + fake.exp()).log().mean(),
     "lsgan": lambda real, fake: ((real - 1) ** 2).mean() + (fake**2).mean(),  # Mao et al. 2017
     "hinge": lambda real, fake: (
         (1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean()  # Miyato et al. 2018
@@ -20,7 +19,7 @@ DISCRIMINATOR: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "wgan": lambda real, fake: fake.mean() - real.mean(),  # Arjovsky et al. 2017
 }
 GENERATOR: dict[str, Callable[[Tensor], Tensor]] = {
-    "vanilla": lambda fake: -fake.sigmoid().log().mean(),
+    "vanilla": lambda fake: (1 + (-fake).exp()).log().mean(),
     "lsgan": lambda fake: ((fake - 1) ** 2).mean(),
     "hinge": lambda fake: -fake.mean(),
     "wgan": lambda fake: -fake.mean(),
@@ -29,6 +28,16 @@ GENERATOR: dict[str, Callable[[Tensor], Tensor]] = {
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).abs().mean()
+
+
+def activations(layers: nn.Sequential, x: Tensor) -> list[Tensor]:
+    """What each of a patch discriminator's hidden layers makes of x, the scores left out."""
+    seen = []
+    for layer in layers:
+        x = layer(x)
+        if isinstance(layer, nn.LeakyReLU):
+            seen.append(x)
+    return seen
 
 
 def slope_penalty(
@@ -93,10 +102,10 @@ def furthest(a: nn.Module, b: nn.Module) -> float:
 TRAINS, THROUGH, NOTHING = "trains", "passes through", "not touched"
 
 
-def table(names: str, rows: str) -> dict[str, dict[str, str]]:
+def table(names: str, *rows: str) -> dict[str, dict[str, str]]:
     """Rows ``term | G D ...`` with T, >, and a dot for not touched; ``names`` of the columns."""
     words = {"T": TRAINS, ">": THROUGH, ".": NOTHING}
-    lines = [row.split("|") for row in rows.strip().splitlines()]
+    lines = [row.split("|") for block in rows for row in block.strip().splitlines()]
     return {
         term.strip(): dict(zip(names.split(), (words[w] for w in cells.split()), strict=True))
         for term, cells in lines

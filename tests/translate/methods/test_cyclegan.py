@@ -7,10 +7,21 @@ from typing import Any
 
 import pytest
 import torch
-from by_hand import THROUGH, TRAINS, PaperPool, distance, furthest, step_seeds, table
+from by_hand import (
+    THROUGH,
+    TRAINS,
+    PaperPool,
+    activations,
+    distance,
+    furthest,
+    slope_penalty,
+    step_seeds,
+    table,
+)
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gan_core import sampling
 from gan_core.routing import Progress, Step, Update, only_trains, route_matrix, trainable
 from gan_core.trainer import Trainer
 from translate.methods.cyclegan import DISCRIMINATORS, GENERATORS, CycleGAN
@@ -146,7 +157,31 @@ def test_identity_is_weighted_relative_to_the_cycle(weight: float) -> None:
     assert ("identity G" in losses) == (weight > 0)
 
 
+def test_terms_that_the_paper_has_not() -> None:
+    """The penalty is halved with the rest of D's loss; features are of batches, not of pairs."""
+    nets, batch = networks(), next(batches())
+    method = CycleGAN(loss="wgan", penalty="two-sided", lambda_penalty=6.0, lambda_feature=3.0)
+    scene = method.scene(nets, batch)
+    sampling.seed(7)
+    judged = method.losses(DISCRIMINATORS, nets, scene)
+    asked = method.losses(GENERATORS, nets, scene)
+    sampling.seed(7)
+    for name, (D, domain, G) in {
+        "D_X": (nets["D_X"], "x", "F"),
+        "D_Y": (nets["D_Y"], "y", "G"),
+    }.items():
+        real, fake = batch[domain], scene[f"fake_{domain}"]
+        mixes = sampling.uniform(BATCH, like=real)
+        cost = slope_penalty(lambda picture, i, D=D: D(picture), real, fake, mixes)
+        assert judged[f"penalty {name}"].item() == pytest.approx(3.0 * cost.item(), rel=1e-12)
+        means = [[a.mean((0, 2, 3)) for a in activations(D.model, x)] for x in (real, fake)]
+        apart = sum(((r - f) ** 2).mean() for r, f in zip(*means, strict=True))
+        assert asked[f"feature {G}"].item() == pytest.approx(3.0 * apart.item(), rel=1e-12)
+
+
 # ---- routes ------------------------------------------------------------------------------------
+
+NAMES = "G F D_X D_Y"
 
 # Section 3: G is to deceive D_Y, F to deceive D_X; both cycles train both generators; each
 # discriminator is trained by its own loss alone. Section 5.2: G(y) is to be y, F(x) is to be x.
@@ -180,12 +215,29 @@ def measured(**arguments: Any) -> dict[str, dict[str, dict[str, str]]]:
 @pytest.mark.parametrize("cycle_gradient", ["both", "first"])
 def test_routes_are_the_papers(cycle_gradient: str, identity: float) -> None:
     cycle = CYCLE if cycle_gradient == "both" else CYCLE_FIRST
-    generators = table(ADVERSARIAL.strip() + "\n" + cycle.strip())
+    generators = table(NAMES, ADVERSARIAL, cycle)
     if identity:
-        generators |= table(IDENTITY)
+        generators |= table(NAMES, IDENTITY)
     assert measured(cycle_gradient=cycle_gradient, lambda_identity=identity) == {
         "generator": generators,
-        "discriminator": table(JUDGES),
+        "discriminator": table(NAMES, JUDGES),
+    }
+
+
+def test_routes_of_what_the_paper_has_not() -> None:
+    """Penalties are the discriminators' own; features ask a generator for what its judge sees."""
+    with_all = measured(penalty="r1", lambda_feature=1.0, lambda_identity=0.0)
+    features = """
+        feature G     | T . . >
+        feature F     | . T > .
+    """
+    penalties = """
+        penalty D_X   | . . T .
+        penalty D_Y   | . . . T
+    """
+    assert with_all == {
+        "generator": table(NAMES, ADVERSARIAL, CYCLE, features),
+        "discriminator": table(NAMES, JUDGES, penalties),
     }
 
 

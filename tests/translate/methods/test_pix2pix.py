@@ -9,6 +9,7 @@ from by_hand import (
     DISCRIMINATOR,
     GENERATOR,
     PaperPool,
+    activations,
     distance,
     furthest,
     slope_penalty,
@@ -60,16 +61,6 @@ def trainer(nets: nn.ModuleDict, **arguments: Any) -> Trainer:
 # ---- the paper's training, by hand -------------------------------------------------------------
 
 
-def activations(D: nn.Module, x: Tensor) -> list[Tensor]:
-    """What each of D's hidden layers makes of x, the scores left out."""
-    seen = []
-    for layer in D.model:
-        x = layer(x)
-        if isinstance(layer, nn.LeakyReLU):
-            seen.append(x)
-    return seen
-
-
 def train_by_hand(
     nets: nn.ModuleDict,
     data: Iterator[Pair],
@@ -100,7 +91,7 @@ def train_by_hand(
         of_G.zero_grad()
         objective = GENERATOR[loss](D(fake)) + 100 * distance(made, y)
         if lambda_feature:  # Wang et al. 2018, equation 4
-            layers = zip(activations(D, real), activations(D, fake), strict=True)
+            layers = zip(activations(D.model, real), activations(D.model, fake), strict=True)
             objective = objective + lambda_feature * sum(distance(r, f) for r, f in layers)
         objective.backward()
         of_G.step()

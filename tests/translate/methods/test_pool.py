@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from by_hand import PaperPool
 from torch import Tensor
 
 from translate.methods.pool import HistoryPool
@@ -102,6 +103,94 @@ def test_state_goes_back() -> None:
         torch.manual_seed(seed)
         assert numbers(other.query(numbered(seed + 20))) == mine
     assert numbers(state["images"]) == [0, 1]
+
+
+# ---- classes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("of", [None, 0, 7])
+def test_pictures_of_one_class_are_drawn_as_those_of_none(of: int | None) -> None:
+    """The same draws from torch's generator, one after the other, as by hand."""
+    pool, by_hand = HistoryPool(3), PaperPool(3)
+    for start in range(0, 80, 2):
+        batch = numbered(start, start + 1)
+        torch.manual_seed(start)
+        shown = pool.query(batch, None if of is None else [of, of])
+        drawn = torch.rand(())
+        torch.manual_seed(start)
+        assert numbers(by_hand.show(batch)) == numbers(shown)
+        assert torch.equal(torch.rand(()), drawn), "as many draws"
+    assert 25 < by_hand.swaps < 55
+
+
+def test_an_older_picture_is_of_the_same_class() -> None:
+    """Pictures are numbered 10, 20, ... + class; places keep the class that they began with."""
+    torch.manual_seed(0)
+    pool, size, swapped = HistoryPool(6), 6, [0, 0, 0]
+    pool.query(numbered(10, 21, 32, 40, 51, 60), [0, 1, 2, 0, 1, 0])
+    for tens in range(7, 1207):
+        of = tens % 3
+        held = numbers(pool.images)
+        (shown,) = numbers(pool.query(numbered(10 * tens + of), [of]))
+        assert shown % 10 == of
+        if shown == 10 * tens + of:
+            assert numbers(pool.images) == held
+        else:
+            swapped[of] += 1
+            place = held.index(shown)
+            assert numbers(pool.images) == [*held[:place], 10 * tens + of, *held[place + 1 :]]
+    assert [n % 10 for n in numbers(pool.images)] == pool.classes == [0, 1, 2, 0, 1, 0]
+    assert len(pool.images) == size
+    assert all(150 < times < 250 for times in swapped)  # half of 400; five standard deviations
+
+
+def test_every_place_of_a_class_is_drawn_alike() -> None:
+    torch.manual_seed(0)
+    pool, places = HistoryPool(4), [0, 0, 0, 0]
+    pool.query(numbered(0, 1, 2, 3), [5, 4, 5, 5])
+    for number in range(4, 1204):
+        held = numbers(pool.images)
+        (shown,) = numbers(pool.query(numbered(number), [5]))
+        if shown != number:
+            places[held.index(shown)] += 1
+    assert places[1] == 0
+    assert all(135 < places[place] < 265 for place in (0, 2, 3))  # 200; five standard deviations
+
+
+def test_a_class_without_a_history_is_shown_as_it_is() -> None:
+    pool = HistoryPool(2)
+    pool.query(numbered(0, 1), [0, 0])
+    for number in range(2, 60):
+        assert numbers(pool.query(numbered(number), [1])) == [number]
+    assert numbers(pool.images) == [0, 1]
+    assert pool.classes == [0, 0]
+
+
+def test_classes_go_back_with_the_pictures() -> None:
+    torch.manual_seed(0)
+    pool, other = HistoryPool(4), HistoryPool(4)
+    pool.query(numbered(0, 1, 2, 3), [0, 1, 1, 0])
+    state = pool.state_dict()
+    other.load_state_dict(state)
+    assert other.classes == [0, 1, 1, 0]
+    for seed in range(20):
+        new, of = numbered(seed + 20), [seed % 2]
+        torch.manual_seed(seed)
+        mine = numbers(pool.query(new, of))
+        torch.manual_seed(seed)
+        assert numbers(other.query(new, of)) == mine
+    assert state["classes"] == [0, 1, 1, 0]
+    assert numbers(state["images"]) == [0, 1, 2, 3]
+    half = HistoryPool(3)  # a state that is still being filled
+    half.query(numbered(0), [2])
+    other.load_state_dict(half.state_dict())
+    other.query(numbered(1), [0])
+    assert (other.classes, half.classes) == ([2, 0], [2])
+
+
+def test_a_class_for_every_picture() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        HistoryPool(2).query(numbered(0, 1), [0])
 
 
 def test_negative_size_is_refused() -> None:
