@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_core.checkpoint import load_model
+from gan_core.precision import resolve
 from translate.errors import UserError
 from translate.networks import rebuild
 
@@ -33,6 +34,14 @@ def load_network(
             net = rebuild(header["networks"][name])
         net.load_state_dict(weights, assign=True)
     return net
+
+
+def find_precision(name: str, device: torch.device) -> str:
+    """The number format that a person asks for, "auto" resolved; UserError if there is none."""
+    try:
+        return resolve(name, device)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 @contextmanager

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from gan_core.precision import autocast, upcast
-from gan_core.precision import resolve as resolve_precision
 from translate.data.tensors import to_image
 from translate.errors import UserError, nearest
-from translate.model import describing, load_network, read_model
+from translate.model import describing, find_precision, load_network, read_model
 
 
 class Sampler:
@@ -27,13 +26,13 @@ class Sampler:
                 f"{path} is a {header.get('method')} model, which draws nothing from noise: "
                 "use translate convert"
             )
-        self.classes: list[str] = header["classes"]
         with describing(path):
             (name,) = header["networks"]
+            arguments = header["networks"][name]["arguments"]
+            self.classes, self.latent = list(header["classes"]), int(arguments["latent"])
+            _check(self.classes, arguments["classes"])
         self.net = load_network(path, tensors, header, name).to(device).eval()
-        with describing(path):
-            self.latent = int(header["networks"][name]["arguments"]["latent"])
-        self.device, self.precision = device, resolve_precision(precision, device)
+        self.device, self.precision = device, find_precision(precision, device)
 
     def label_of(self, name: str) -> int:
         if name not in self.classes:
@@ -49,6 +48,15 @@ class Sampler:
             with autocast(self.precision, self.device):
                 made = self.net(z, torch.tensor([label], device=self.device))
             yield to_image(upcast(made)[0])
+
+
+def _check(classes: list[str], known: int) -> None:
+    """A model may come from anywhere, and pictures go to folders of these names."""
+    if len(classes) != known:
+        raise ValueError(f"{len(classes)} classes are named, the network knows {known}")
+    for name in classes:
+        if Path(name).name != name or not name or name.startswith("."):
+            raise ValueError(f"class {name!r} is no folder's name")
 
 
 def _seed(seed: int, label: int) -> int:

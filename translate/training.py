@@ -46,10 +46,15 @@ class Run:
             "method": self.recipe.method,
             "networks": {name: self.describe[name] for name in self.method.averaged},
             "size": self.recipe.size,
+            "at": self.recipe.size if self.data.layout.prepare.scales and self._whole() else None,
             "range": [-1, 1],
             "recipe": self.recipe.header(),
             **self.data.layout.header(self.method.translations),
         }
+
+    def _whole(self) -> bool:
+        """Whether a generator expects pictures as large as it was trained on."""
+        return any(getattr(net, "whole", False) for net in self.trainer.average.nets.values())
 
     def save_model(self, path: Path) -> None:
         tensors = {

@@ -1,7 +1,8 @@
 """A run that was stopped, in whatever way, and gone on with is the run that never was.
 
-Real processes of the command, on pictures of 20 pixels. The comparison is byte for byte, of the
-model file, the sample grids and every figure of the log.
+Every method with all of chance and of state that its recipe's keys allow, on pictures of 20 pixels.
+What is killed is a real process of the command. The comparison is byte for byte, of the model file,
+the sample grids and every figure of the log.
 """
 
 import fcntl
@@ -17,54 +18,66 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from translate.data.sets import LAYOUTS
+from translate.methods import METHODS
+from translate.recipe import flat, resolve
+from translate.recipe_file import default_recipe
+from translate.run_folder import RunFolder
 
 if sys.platform != "linux":
     pytest.skip("kills processes and looks for them in /proc", allow_module_level=True)
 
-STEPS, EVERY = 30, 4  # a checkpoint after 4, 8, ... 28 and 30; an epoch has 6 steps
+STEPS, EVERY = 30, 4  # a checkpoint after 4, 8, ... 28 and 30
 PATIENCE = 240  # seconds: a machine may be busy with something else
 
 Start = Sequence[str | Path]
-Undisturbed = Callable[[str], dict[str, Any]]
+Given = Callable[..., Start]
+Undisturbed = Callable[..., dict[str, Any]]
 Killed = Callable[[Path], Path]
+Command = Callable[..., Any]
 
-RECIPE = f"""
-[method]
-name = "cyclegan"
-pool_size = 3  # full after three steps: from then on, chance exchanges pictures
+# Of these, every method takes the keys that its recipe has.
+SETTINGS = {
+    "method.pool_size": 3,  # full after two steps: from then on, chance exchanges pictures
+    "method.penalty": "two-sided",  # draws the mixes
+    "method.condition": "projection",
+    "data.load_ratio": 1.25,
+    "data.batch_size": 2,
+    "networks.generator.filters": 4,
+    "networks.generator.blocks": 1,
+    "networks.generator.depth": 6,
+    "networks.generator.latent": 8,
+    "networks.generator.norm": "batch",
+    "networks.generator.dropout": True,
+    "networks.discriminator.filters": 4,
+    "networks.discriminator.layers": 1,
+    "networks.discriminator.norm": "instance",
+    "networks.discriminator.spectral": True,
+    "schedule.kind": "linear",
+    "run.device": "cpu",
+    "run.precision": "fp32",
+    "run.ema_half_life": 5.0,
+    "run.log_every": 1,
+    "run.sample_every": 10,
+    "run.checkpoint_every": EVERY,
+}
 
-[data]
-size = 16
-load_ratio = 1.25
+every_method = pytest.mark.parametrize("method", METHODS)
 
-[networks.generator]
-kind = "resnet"
-blocks = 1
-filters = 4
-dropout = true
 
-[networks.discriminator]
-kind = "patch"
-layers = 1
-filters = 4
-
-[schedule]
-steps = {STEPS}
-
-[run]
-device = "cpu"
-precision = "fp32"
-ema_half_life = 5.0
-log_every = 1
-sample_every = 10
-checkpoint_every = {EVERY}
-"""
+def settings(method: str) -> dict[str, Any]:
+    known = flat(resolve(default_recipe(method), [], method).values)
+    deep = "networks.generator.depth" in known  # a U-Net has dropout from depth 6 on
+    return {k: v for k, v in {"data.size": 64 if deep else 16, **SETTINGS}.items() if k in known}
 
 
 @dataclass
@@ -109,8 +122,10 @@ class Training:
 
 
 @contextmanager
-def training(out: Path, *arguments: str | Path, file_limit: int = 0) -> Iterator[Training]:
-    """``translate train cyclegan ARGUMENTS``; ended, with all it started, when the block is left.
+def training(
+    out: Path, *arguments: str | Path, method: str = "cyclegan", file_limit: int = 0
+) -> Iterator[Training]:
+    """``translate train METHOD ARGUMENTS``; ended, with all it started, when the block is left.
 
     file_limit: the largest file, in bytes, that it may write.
     """
@@ -119,7 +134,7 @@ def training(out: Path, *arguments: str | Path, file_limit: int = 0) -> Iterator
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
 
     said = out.with_name(f"{out.name}.said")
-    command = [sys.executable, "-m", "translate", "train", "cyclegan", *map(str, arguments)]
+    command = [sys.executable, "-m", "translate", "train", method, *map(str, arguments)]
     with open(said, "wb") as file:
         process = subprocess.Popen(
             command,
@@ -140,13 +155,13 @@ def training(out: Path, *arguments: str | Path, file_limit: int = 0) -> Iterator
             os.kill(pid, signal.SIGKILL)
 
 
-def train(out: Path, *arguments: str | Path, file_limit: int = 0) -> tuple[int, str]:
-    with training(out, *arguments, file_limit=file_limit) as started:
+def train(out: Path, *arguments: str | Path, **options: Any) -> tuple[int, str]:
+    with training(out, *arguments, **options) as started:
         return started.end()
 
 
-def resume(out: Path, *arguments: str, says: str = "") -> None:
-    code, said = train(out, "--resume", out, *arguments)
+def resume(out: Path, *arguments: str, says: str = "", **options: Any) -> None:
+    code, said = train(out, "--resume", out, *arguments, **options)
     assert (code, said) == (0, says)
 
 
@@ -208,44 +223,45 @@ def caught_writing(path: Path) -> Iterator[Callable[[], bool]]:
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
-    """Arguments that start a run: six pictures in one folder, five in the other, and a recipe."""
+def given(data_of: Callable[..., Start], tmp_path_factory: pytest.TempPathFactory) -> Given:
+    """Arguments that start a run of a method, of so many steps: pictures, and its settings."""
     folder = tmp_path_factory.mktemp("given")
-    rng = np.random.default_rng(0)
-    for name, count in {"sketches": 6, "photos": 5}.items():
-        (folder / name).mkdir()
-        for i in range(count):
-            picture = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
-            cv2.imwrite(str(folder / name / f"{i}.png"), picture)
-    (folder / "tiny.toml").write_text(RECIPE)
-    domains = folder / "sketches", folder / "photos"
-    return ["--domains", *domains, "--recipe", folder / "tiny.toml"]
+
+    def of(method: str, steps: int = STEPS) -> Start:
+        words = [f"--set={key}={json.dumps(value)}" for key, value in settings(method).items()]
+        return [*data_of(method, folder / method), *words, "--steps", str(steps)]
+
+    return of
 
 
 @pytest.fixture(scope="session")
-def undisturbed(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """The result of a run from beginning to end, by its precision."""
-    known: dict[str, dict[str, Any]] = {}
+def start(given: Given) -> Start:
+    return given("cyclegan")
 
-    def of(precision: str) -> dict[str, Any]:
-        if precision not in known:
-            out = tmp_path_factory.mktemp("undisturbed") / precision
-            code, said = train(out, *start, "--out", out, "--precision", precision)
-            assert (code, said) == (0, "")
-            known[precision] = result(out)
-        return known[precision]
+
+@pytest.fixture(scope="session")
+def undisturbed(given: Given, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """The result of a run from beginning to end, by its precision and method."""
+
+    @cache
+    def of(precision: str, method: str = "cyclegan") -> dict[str, Any]:
+        out = tmp_path_factory.mktemp("undisturbed") / precision
+        words = [*given(method), "--out", out, "--precision", precision]
+        assert train(out, *words, method=method) == (0, "")
+        return result(out)
 
     return of
 
 
 @pytest.fixture(scope="session")
 def killed(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    """Copies the folder of a run that was killed in its second epoch, after step 10 or so."""
+    """Copies the folder of a run that was killed after step 10 or so."""
     out = tmp_path_factory.mktemp("killed") / "run"
     with training(out, *start, "--out", out) as started:
         started.until_step(10)
         started.kill()
     assert len(checkpoints(out)) == 2
+    assert 10 <= len(whole_lines(out)) < STEPS
 
     def copy(to: Path) -> Path:
         return Path(shutil.copytree(out, to))
@@ -259,14 +275,84 @@ def next_checkpoint(out: Path) -> Path:
     return out / "checkpoints" / f"step-{last + EVERY:08d}.pt"
 
 
-def test_a_killed_run_goes_on_to_the_same_model(
-    killed: Killed, undisturbed: Undisturbed, tmp_path: Path
+# ---- every method --------------------------------------------------------------------------------
+
+
+@every_method
+def test_these_runs_hold_all_that_is_to_be_found_again(method: str) -> None:
+    """Else what follows would say less than it seems to."""
+    recipe = resolve(default_recipe(method), list(settings(method).items()), method)
+    made = recipe.make_method()
+    with torch.device("meta"):
+        nets, _ = recipe.make_networks(made, LAYOUTS[made.data].channels_of(recipe.values["data"]))
+    averaged = [m for name in made.averaged for m in nets[name].modules()]
+    others = [m for name in nets.keys() - set(made.averaged) for m in nets[name].modules()]
+    assert any(isinstance(m, nn.BatchNorm2d) for m in averaged)
+    latents = "latent" in recipe.values["networks"]["generator"]
+    assert latents or any(isinstance(m, nn.Dropout) for m in averaged)
+    assert any(map(is_parametrized, others))
+    assert recipe.values["method"].items() >= {"pool_size": 3, "penalty": "two-sided"}.items()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@every_method
+def test_stopped_and_resumed_and_saved_at_other_steps(
+    method: str,
+    precision: str,
+    given: Given,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    out = killed(tmp_path / "run")
-    done = len(whole_lines(out))
-    resume(out)
-    assert 10 <= done < STEPS
-    assert_same(out, undisturbed("fp32"))
+    """In this process, where SIGTERM comes at a certain step, while the learning rate falls.
+
+    Each save and each sample passes pictures through the averaged networks.
+    """
+    words = ["train", method, *given(method, 10), "--precision", precision, "--out"]
+    never = "--set=run.checkpoint_every=1000", "--set=run.sample_every=1000"
+    assert command(*words, tmp_path / "whole", *never).code == 0
+    write_line = RunFolder.log
+
+    def log(folder: RunFolder, line: dict[str, Any]) -> None:
+        write_line(folder, line)
+        if line["step"] == 6:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(RunFolder, "log", log)
+    out = tmp_path / "run"
+    often = "--set=run.checkpoint_every=4", "--set=run.sample_every=3"
+    assert command(*words, out, *often).code == 128 + signal.SIGTERM
+    assert list(checkpoints(out)) == ["step-00000004.pt", "step-00000006.pt"]
+    assert command("train", method, "--resume", out).code == 0
+    whole, resumed = result(tmp_path / "whole"), result(out)
+    assert resumed["model"] == whole["model"]
+    assert resumed["log"] == whole["log"]
+    assert [line["step"] for line in whole["log"]] == list(range(1, 11))
+    assert resumed["samples"].items() > whole["samples"].items()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "precision"), [(13, "fp32"), (27, "bf16")])
+@every_method
+def test_killed_and_resumed(
+    method: str,
+    step: int,
+    precision: str,
+    given: Given,
+    undisturbed: Undisturbed,
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "run"
+    words = [*given(method), "--out", out, "--precision", precision]
+    with training(out, *words, method=method) as started:
+        started.until_step(step)
+        started.kill()
+    assert step <= len(whole_lines(out)) < STEPS
+    resume(out, method=method)
+    assert_same(out, undisturbed(precision, method))
+
+
+# ---- processes and files, of one method ----------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -304,20 +390,6 @@ def wait_until_gone(started: Training) -> None:
     while started.others() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert started.others() == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("step", [13, 18, 27])
-def test_killed_at_several_steps(
-    step: int, start: Start, undisturbed: Undisturbed, tmp_path: Path
-) -> None:
-    """In the middle and at the end of an epoch, and while the learning rate falls."""
-    out = tmp_path / "run"
-    with training(out, *start, "--out", out) as started:
-        started.until_step(step)
-        started.kill()
-    resume(out)
-    assert_same(out, undisturbed("fp32"))
 
 
 @pytest.mark.slow

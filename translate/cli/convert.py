@@ -25,7 +25,7 @@ def convert(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one shape at a time.")] = 8,
     stochastic: Annotated[bool, STOCHASTIC] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of --stochastic's noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of --stochastic's noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     overwrite: Annotated[

@@ -23,6 +23,7 @@ def sample(
     from translate.cli.progress import bar
     from translate.data.image import SUFFIXES, write
     from translate.device import find_device
+    from translate.errors import UserError
     from translate.pictures import grid
     from translate.sampling import Sampler
 
@@ -40,5 +41,8 @@ def sample(
                 shown.advance(1)
             sheet.append(row)
     if out.suffix.lower() in SUFFIXES:
-        write(out, grid(sheet))
+        try:
+            write(out, grid(sheet))
+        except ValueError as error:  # colour in a grey format, or more than the format holds
+            raise UserError(str(error)) from None
     typer.echo(f"{len(labels) * count} pictures of {len(labels)} classes: {out}")

@@ -59,9 +59,6 @@ def train(
 ) -> None:
     """Train a system on folders of pictures: translate train cyclegan --domains sketches photos"""
     overrides: dict[str, Any] = {
-        "data.domains": domains and list(domains),
-        "data.aligned": aligned,
-        "data.images": images,
         "data.names": names and list(names),
         "data.size": size,
         "data.batch_size": batch_size,
@@ -75,7 +72,6 @@ def train(
 
     from gan_core import distributed
     from translate.cli.progress import say
-    from translate.data.folders import reference_layout
     from translate.device import find_device
     from translate.errors import UserError
     from translate.recipe import resolve
@@ -83,7 +79,10 @@ def train(
     from translate.schema import blaming
     from translate.training import build, expect, folder_of, open_run, restore
 
-    given = list(reference_layout(Path(dataset)).items()) if dataset else []
+    pictures = _pictures(
+        method, domains=domains and list(domains), aligned=aligned, images=images, dataset=dataset
+    )
+    given = list(pictures.items())
     given += [(key, value) for key, value in overrides.items() if value is not None]
     given += [parse_override(text) for text in set_ or []]
     if resume is not None:
@@ -124,6 +123,28 @@ def train(
         f"with: translate train {method} --resume {shlex.quote(str(path))}"
     )
     sys.exit(128 + signal_number)
+
+
+def _pictures(method: str, **ways: Any) -> dict[str, Any]:
+    """[data] keys of the pictures' folders, named in one way at most, and one the method knows."""
+    from translate.data.folders import reference_layout
+    from translate.data.sets import LAYOUTS
+    from translate.errors import UserError
+    from translate.methods import find_method
+    from translate.schema import keywords
+
+    given = {way: value for way, value in ways.items() if value is not None}
+    if len(given) > 1:
+        raise UserError(f"name the pictures in one way: {' or '.join(f'--{way}' for way in given)}")
+    layout = LAYOUTS[find_method(method).data]
+    for way, value in given.items():
+        keys = reference_layout(Path(value)) if way == "dataset" else {f"data.{way}": value}
+        if not {key.removeprefix("data.") for key in keys} <= keywords(layout).keys():
+            raise UserError(
+                f"what --{way} names is not what {method} is trained on: give {layout.wanted}"
+            )
+        return keys
+    return {}
 
 
 def _watch(run: "Run", folder: "RunFolder") -> tuple[bool, int]:

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from gan_core.precision import autocast, upcast
-from gan_core.precision import resolve as resolve_precision
 from translate.data.derived import DERIVED, Derived
 from translate.data.image import resize, with_channels
 from translate.data.tensors import to_image, to_tensor
 from translate.errors import TooLargeError, UserError, nearest
-from translate.model import describing, load_network, read_model
+from translate.model import describing, find_precision, load_network, read_model
 from translate.networks.fit import fit
 
 
@@ -26,8 +25,8 @@ class Translator:
     net: made for [-1, 1]; channels: what it takes and what it makes. Pictures of other channels
     are converted; alpha that the network does not know is kept and put back on its picture.
     derived: for a network whose input is made of the picture, see ``translate.data.derived``.
-    at: the shorter side in pixels at which the network sees the pictures; the result is enlarged or
-        shrunk back to the pictures' size. None: as they are.
+    at: the shorter side in pixels at which the network sees the pictures; what it makes is enlarged
+        or shrunk back to the pictures' size. None: as they are.
     noise: None for dropout off and batch norms' running statistics. A number for pix2pix's noise:
         dropout on and the picture's own statistics; it seeds the noise together with the picture,
         so that a picture's result depends on nothing else.
@@ -46,7 +45,9 @@ class Translator:
         noise: int | None = None,
     ) -> None:
         self.net = net.to(device).eval().requires_grad_(False)
-        self.takes, self.makes = channels[0], 3 if derived else channels[1]
+        self.takes, self.makes = channels
+        if derived:
+            self.takes, self.makes = 4 if derived.spends_alpha else 3, 3
         self.device, self.precision, self.at = device, precision, at
         self.derived, self.noise = derived, noise
         if noise is not None:
@@ -70,21 +71,18 @@ class Translator:
     @torch.inference_mode()
     def _translate(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         batch = torch.stack([self._seen(image) for image in images])
-        parts = [batch] if self.together else batch.split(1)
+        parts = batch.split(len(batch) if self.together else 1)
         made = torch.cat([self._made(part) for part in parts])
         if made.isnan().any():
             raise UserError("the model makes no numbers of these pictures: try --precision fp32")
-        if self.derived:
-            made = self.derived.picture(made, batch)
         return [self._finish(m, image) for m, image in zip(made, images, strict=True)]
 
     def _seen(self, image: np.ndarray) -> Tensor:
+        image = with_channels(image, self.takes)  # first: what is transparent is not to be averaged
         if self.at is not None:
             scale = self.at / min(image.shape[:2])
             image = resize(image, *(max(1, round(side * scale)) for side in image.shape[:2]))
-        if self.derived:
-            return self.derived.seen(image)
-        return to_tensor(with_channels(image, self.takes))
+        return self.derived.seen(image) if self.derived else to_tensor(image)
 
     def _made(self, batch: Tensor) -> Tensor:
         """The network's pictures on the host, in float32."""
@@ -97,11 +95,20 @@ class Translator:
         return made[:, :, :height, :width].cpu()
 
     def _finish(self, made: Tensor, source: np.ndarray) -> np.ndarray:
-        image = resize(to_image(made, source.dtype.type), *source.shape[:2])
+        size = source.shape[:2]
+        if self.derived:  # what the picture gives to the result it gives at its own size
+            made = self.derived.picture(_resized(made, *size), self.derived.seen(source))
+        image = resize(to_image(made, source.dtype.type), *size)
         spent = self.derived is not None and self.derived.spends_alpha
         if source.shape[2] == 4 and self.makes != 4 and not spent:
             return np.concatenate([with_channels(image, 3), source[:, :, 3:]], axis=2)
         return image
+
+
+def _resized(made: Tensor, height: int, width: int) -> Tensor:
+    """``resize`` of [C, H, W] in [-1, 1]."""
+    values = resize(made.permute(1, 2, 0).contiguous().numpy(), height, width)
+    return torch.from_numpy(values).permute(2, 0, 1).clamp(-1, 1)  # cubics overshoot
 
 
 def _make_noisy(net: nn.Module) -> None:
@@ -135,18 +142,20 @@ def open_translator(
 ) -> tuple[Translator, dict[str, Any]]:
     """The model's translation to the domain ``to`` (default: its first), and its description."""
     tensors, header = read_model(path)
-    found = {entry["to"]: entry for entry in reversed(header.get("translations", []))}
-    if not found:
-        raise UserError(f"{path} is a {header.get('method')} model, which translates no pictures")
+    if not header.get("translations"):
+        raise UserError(
+            f"{path} is a {header.get('method')} model, which translates no pictures: "
+            "use translate sample"
+        )
+    with describing(path):
+        found = {entry["to"]: entry for entry in reversed(header["translations"])}
     if to is not None and to not in found:
         raise UserError(f"{path} does not translate to {to!r}{nearest(to, found)}")
     chosen = found[to] if to is not None else header["translations"][0]
     with describing(path):
+        name = chosen["network"]
         channels = (header["channels"][chosen["from"]], header["channels"][chosen["to"]])
-    net = load_network(path, tensors, header, chosen["network"])
-    try:
-        precision = resolve_precision(precision, device)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    derived = DERIVED.get(header.get("derived", ""))
+        derived = DERIVED[header["derived"]] if "derived" in header else None
+    net = load_network(path, tensors, header, name)
+    precision = find_precision(precision, device)
     return Translator(net, channels, device, precision, at, derived, noise), chosen

@@ -125,7 +125,9 @@ class Paired:
 
 
 def _last(folder: str) -> str:
-    return Path(folder).resolve().name
+    """Of facades/train, facades."""
+    path = Path(folder).resolve()
+    return path.parent.name if path.name == "train" else path.name
 
 
 def _entries(folders: Sequence[str]) -> list[Entry]:

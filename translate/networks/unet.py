@@ -48,6 +48,8 @@ class UNetGenerator(nn.Module):
         cut back; with norm = "none" convolutions keep their bias (the authors' code drops it).
     """
 
+    whole = True  # the bottleneck sees the picture at once, and was trained to see all of it
+
     def __init__(
         self,
         in_channels: int,

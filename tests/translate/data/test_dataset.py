@@ -210,6 +210,16 @@ def test_streams_are_shuffled_apart(folders: tuple[str, str]) -> None:
     assert len(pairs) > 8  # of 16
 
 
+def test_streams_are_augmented_apart(tmp_path: Path, draw: Callable[..., Path]) -> None:
+    """Otherwise two pictures that meet would always be cut and mirrored alike."""
+    folder = str(draw(tmp_path / "a", 1, size=12))
+    prepare = Preparation(size=8, preprocess="crop")
+    layout = Unpaired(prepare, domains=(folder, folder), names=("a", "b"))
+    batch = DataSet(layout, 0, batch_size=60)[0].batch
+    alike = (batch["x"] == batch["y"]).flatten(1).all(dim=1)
+    assert 0 <= alike.sum() <= 5  # of 25 places, mirrored or not: 60 / 50
+
+
 # ---------------------------------------------------------------------------------------- held out
 
 

@@ -344,6 +344,12 @@ def test_names(domains: tuple[str, str]) -> None:
     assert (filled.names, filled.title) == ({"x": "holes", "y": "whole"}, ("labels",))
 
 
+def test_the_reference_layouts_folder_gives_the_title(tmp_path: Path) -> None:
+    folder = save(tmp_path / "facades" / "train", {"0.png": places(16, 32)})
+    assert Paired(still(), aligned=folder).title == ("facades",)
+    assert Paired(still(), images=folder, derive="colour").title == ("facades",)
+
+
 def test_what_a_model_file_says(domains: tuple[str, str]) -> None:
     translation = {"G": ("x", "y")}
     two = Paired(still(), domains=domains, channels=(1, 3))

@@ -193,10 +193,8 @@ def test_made_pictures_are_of_their_class_and_of_the_given_noise(condition: Any)
     method, label = ConditionalGAN(condition=condition), torch.tensor([0, 1, 2])
 
     def made(label: Tensor, seed: int) -> Tensor:
-        torch.manual_seed(label.sum().item())  # torch's own generator has no part in it
-        sampling.seed(seed + label[0].item())
-        batch = {"label": label}
-        pictures = method.made(nets, batch, torch.Generator().manual_seed(seed))
+        sampling.seed(99)  # neither a step's draws nor torch's own have a part in it
+        pictures = method.made(nets, {"label": label}, torch.Generator().manual_seed(seed))
         assert list(pictures) == ["image"]
         return pictures["image"].detach()
 

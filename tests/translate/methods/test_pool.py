@@ -181,11 +181,12 @@ def test_classes_go_back_with_the_pictures() -> None:
         assert numbers(other.query(new, of)) == mine
     assert state["classes"] == [0, 1, 1, 0]
     assert numbers(state["images"]) == [0, 1, 2, 3]
-    half = HistoryPool(3)  # a state that is still being filled
+    half = HistoryPool(3)  # one that is still being filled
     half.query(numbered(0), [2])
-    other.load_state_dict(half.state_dict())
-    other.query(numbered(1), [0])
-    assert (other.classes, half.classes) == ([2, 0], [2])
+    state = half.state_dict()
+    other.load_state_dict(state)
+    half.query(numbered(1), [0])
+    assert (half.classes, other.classes, state["classes"]) == ([2, 0], [2], [2])
 
 
 def test_a_class_for_every_picture() -> None:
