@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from translate.data.image import resize
-from translate.errors import nearest
+from translate.errors import UserError, nearest
 
 Rng = np.random.Generator | None  # None: the deterministic form, whatever is cropped is centred
 
@@ -151,7 +151,10 @@ def _augment(
         if colours or not isinstance(transform, albumentations.ImageOnlyTransform):
             seeded = np.random.default_rng([base, place])
             transform.set_random_state(seeded, random.Random(int(seeded.integers(2**63))))
-            result = transform(image=result)["image"]
+            try:
+                result = transform(image=result)["image"]
+            except (TypeError, ValueError) as error:  # some take colour only
+                raise UserError(f"{type(transform).__name__}: {error}") from error
     if deep:
         result = np.rint(result.clip(0, 1) * 65535).astype(np.uint16)
     if result.shape != image.shape or result.dtype != image.dtype:

@@ -9,6 +9,7 @@ import pytest
 
 from translate.data.image import resize
 from translate.data.transforms import PREPROCESS, augmenter, flip_half
+from translate.errors import UserError
 
 SIZES = [(32, 32), (48, 96), (96, 48), (20, 100), (100, 20), (7, 9), (33, 31)]
 
@@ -237,3 +238,9 @@ def test_augmentation_never_asks_the_network() -> None:
 def test_albumentations_is_imported_only_when_it_is_used() -> None:
     code = "import sys, translate.data.transforms; sys.exit('albumentations' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_transform_that_refuses_a_picture_is_named() -> None:
+    augment = augmenter([{"transform": "ColorJitter", "p": 1.0}])
+    with pytest.raises(UserError, match=r"^ColorJitter: "):
+        augment(np.zeros((4, 4, 4), np.uint8), np.random.default_rng(0), True)
