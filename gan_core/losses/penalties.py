@@ -11,6 +11,7 @@ detached pictures.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -24,7 +25,8 @@ Critic = Callable[[Tensor], Tensor]
 
 def _slopes(critic: Critic, x: Tensor) -> Tensor:
     """[B, N]: the gradient of each sample's value by the sample's N numbers."""
-    with torch.autocast(x.device.type, enabled=False):
+    # the meta device, on which routes are measured, knows no autocast
+    with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
         x = x.view_as(x).requires_grad_()  # of a view, so that the caller's tensor stays as it was
         values = critic(x).reshape(len(x), -1).mean(1)
         (slopes,) = torch.autograd.grad(values.sum(), x, create_graph=True)

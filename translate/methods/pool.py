@@ -11,7 +11,11 @@ from torch import Tensor
 
 
 class HistoryPool:
-    """Keeps up to ``size`` pictures; 0 keeps none and returns what it is given."""
+    """Keeps up to ``size`` pictures; 0 keeps none and returns what it is given.
+
+    Classes keep the places that they had when the pool became full: ``size`` should be a few times
+    their number.
+    """
 
     def __init__(self, size: int) -> None:
         if size < 0:
