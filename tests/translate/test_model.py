@@ -126,5 +126,5 @@ def test_number_formats() -> None:
     for name in ("fp32", "bf16", "fp16"):
         assert find_precision(name, cpu) == name
     assert find_precision("auto", cpu) in ("fp32", "bf16")
-    with pytest.raises(UserError, match="^precision 'half': choose auto, fp32, bf16, fp16$"):
+    with pytest.raises(UserError, match=r"^precision 'half': choose auto, fp32, bf16, fp16$"):
         find_precision("half", cpu)

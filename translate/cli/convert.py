@@ -20,7 +20,9 @@ def convert(
     at: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Translate at this shorter side, then scale back [default: as is]."
+            min=0,
+            help="Translate at this shorter side in pixels, then scale back; 0: as they are "
+            "[default: 0, or a U-Net's training size].",
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one shape at a time.")] = 8,

@@ -140,7 +140,10 @@ def open_translator(
     at: int | None = None,
     noise: int | None = None,
 ) -> tuple[Translator, dict[str, Any]]:
-    """The model's translation to the domain ``to`` (default: its first), and its description."""
+    """The model's translation to the domain ``to`` (default: its first), and its description.
+
+    at: as for ``Translator``; None: as the model's header says, 0: at the pictures' own size.
+    """
     tensors, header = read_model(path)
     if not header.get("translations"):
         raise UserError(
@@ -158,4 +161,5 @@ def open_translator(
         derived = DERIVED[header["derived"]] if "derived" in header else None
     net = load_network(path, tensors, header, name)
     precision = find_precision(precision, device)
+    at = header.get("at") if at is None else at or None
     return Translator(net, channels, device, precision, at, derived, noise), chosen

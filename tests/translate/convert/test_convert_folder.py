@@ -109,6 +109,26 @@ def test_batches_change_no_byte(
     assert contents(tmp_path / "8") == alone
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_picture_is_the_same_alone_and_among_seven_others(
+    model: Path, tmp_path: Path, command: Command, contents: Contents, precision: str
+) -> None:
+    source, on_cpu = tmp_path / "source", ("--device", "cpu", "--precision", precision)
+    for number in range(8):
+        write(source / f"{number}.png", np.roll(noise(18, 23), number))
+    together = {}
+    for batch_size in (1, 3, 8):
+        words = (model, source, tmp_path / str(batch_size), "--batch-size", batch_size)
+        assert command("convert", *words, *on_cpu).code == 0
+        together[batch_size] = contents(tmp_path / str(batch_size))
+    assert together[1] == together[3] == together[8]
+    assert len(set(together[8].values())) == 8
+    for name, data in together[8].items():
+        words = (model, source / name, tmp_path / "alone" / name)
+        assert command("convert", *words, *on_cpu).code == 0
+        assert (tmp_path / "alone" / name).read_bytes() == data
+
+
 def test_exif_orientation_is_applied(model: Path, tmp_path: Path, command: Command) -> None:
     source, image = tmp_path / "source", noise(16, 24)
     exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # 6: turn right

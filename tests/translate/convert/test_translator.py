@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 from gan_core.checkpoint import load_model, save_model
 from translate.convert.translator import Translator, open_translator
-from translate.data.image import resize, with_channels, write
+from translate.data.derived import DERIVED
+from translate.data.image import read, resize, with_channels, write
+from translate.data.tensors import to_image, to_tensor
 from translate.errors import TooLargeError, UserError
+from translate.model import load_network
 from translate.networks.resnet import ResnetGenerator
 
 Mistake = Callable[..., str]
@@ -206,6 +209,35 @@ def test_models_that_cannot_be_used(model: Path, tmp_path: Path, mistake: Mistak
 
 
 @pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda header: header.update(translations="both"), "string indices"),
+        (lambda header: header.update(translations=2), "not reversible"),
+        (lambda header: header["translations"][0].pop("network"), "'network'"),
+        (lambda header: header["translations"][0].pop("from"), "'from'"),
+        (lambda header: header["translations"][1].pop("to"), "'to'"),
+        (lambda header: header["translations"][0].update(network="H"), "'H'"),
+        (lambda header: header.pop("channels"), "'channels'"),
+        (lambda header: header["channels"].pop("drawings"), "'drawings'"),
+        (lambda header: header.update(derived="warmth"), "'warmth'"),
+        (lambda header: header.update(derived=["colour"]), "unhashable"),
+    ],
+)
+def test_headers_that_say_too_little_or_something_else(
+    model: Path,
+    tmp_path: Path,
+    mistake: Mistake,
+    change: Callable[[dict[str, Any]], object],
+    says: str,
+) -> None:
+    write(tmp_path / "in" / "a.png", noise(8, 8, 3))
+    path = changed(model, tmp_path, change)
+    whole = (f"{path} holds a model that cannot be built here: ", says)
+    mistake("convert", path, tmp_path / "in", tmp_path / "out", "--device", "cpu", says=whole)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     ("words", "says"),
     [
         (("--to", "painting"), "does not translate to 'painting'; did you mean 'paintings'?"),
@@ -251,3 +283,272 @@ def test_memory_that_is_short_says_how_to_mend_it(model: Path) -> None:
     translator, _ = open_translator(model, None, CPU, "fp32", at=10**7)
     with pytest.raises(TooLargeError, match=r"32 x 32 pixels are too many.*--at"):
         translator([np.zeros((32, 32, 3), np.uint8)])
+
+
+def test_what_is_transparent_is_not_averaged_in(model: Path) -> None:
+    """Two pictures that look alike, whatever colours are hidden under their holes."""
+    one, other = noise(32, 48, 4), 255 - noise(32, 48, 4)
+    one[..., 3] = other[..., 3] = np.where(noise(32, 48, 1) < 128, 0, 255)[..., 0]
+    other[one[..., 3] > 0] = one[one[..., 3] > 0]
+    small, _ = open_translator(model, None, CPU, "fp32", at=16)
+    np.testing.assert_array_equal(small([one])[0], small([other])[0])
+
+
+# --------------------------------------------------------- networks whose input is made of pictures
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("derived")
+
+
+@pytest.fixture
+def trained(
+    shelf: Path, data_of: Callable[..., Any], command: Callable[..., Any]
+) -> Callable[[str], Path]:
+    """The model of two steps of a recipe; its U-Net takes sides that are multiples of 64."""
+
+    def train(name: str) -> Path:
+        run = shelf / name / "run"
+        if not run.exists():
+            outcome = command(
+                *("train", "pix2pix", "--recipe", name, *data_of(name, shelf / name)),
+                *("--size", 64, "--batch-size", 2, "--steps", 2, "--workers", 0),
+                *("--set", "networks.generator.filters=4", "--set", "networks.generator.depth=6"),
+                *("--set", "networks.discriminator.filters=4"),
+                *("--device", "cpu", "--precision", "fp32", "--out", run),
+            )
+            assert outcome.code == 0
+        return run
+
+    return train
+
+
+SIZES = [(1, 1), (1, 50), (70, 1), (3, 7), (64, 64), (65, 40), (130, 3), (63, 129)]
+
+
+@pytest.mark.parametrize("name", ["colourise", "inpaint"])
+def test_pictures_of_any_size_and_kind(
+    trained: Callable[[str], Path], command: Callable[..., Any], tmp_path: Path, name: str
+) -> None:
+    channels = (1, 3, 4)
+    for number, size in enumerate(SIZES):
+        for count in channels:
+            write(tmp_path / "in" / f"{number}-{count}.png", noise(*size, count))
+            write(tmp_path / "in" / f"{number}-{count}.tiff", noise(*size, count, np.uint16))
+    outcome = command(
+        "convert", trained(name), tmp_path / "in", tmp_path / "out", "--device", "cpu"
+    )
+    assert outcome.out.startswith("48 converted from ")
+    for before, after in both(tmp_path):
+        kept = before.shape[2] == 4 and name == "colourise"
+        assert after.shape == (*before.shape[:2], 4 if kept else 3)
+        assert after.dtype == before.dtype
+
+
+def both(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All pictures of ``in``, each with what it became in ``out``."""
+    for path in sorted((folder / "in").iterdir()):
+        yield read(path), read(folder / "out" / path.name)
+
+
+@pytest.mark.parametrize("name", ["colourise", "inpaint"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_derived_pictures_are_the_same_alone_and_among_others(
+    trained: Callable[[str], Path], name: str, precision: str
+) -> None:
+    """In 16 bits, of a size at which no vector unit comes out even."""
+    translator, _ = open_translator(trained(name), None, CPU, precision)
+    images = [np.roll(noise(29, 31, 4, np.uint16), shift) for shift in range(8)]
+    together = translator(images)
+    for image, made in zip(images, together, strict=True):
+        np.testing.assert_array_equal(translator([image])[0], made)
+    assert len({made.tobytes() for made in together}) == 8
+
+
+def test_pictures_are_made_of_what_their_own_became() -> None:
+    class Between:
+        """The mean of all that it is given."""
+
+        spends_alpha = False
+
+        def seen(self, image: np.ndarray) -> Tensor:
+            return torch.from_numpy(image.transpose(2, 0, 1) / np.float32(255))
+
+        def picture(self, made: Tensor, seen: Tensor) -> Tensor:
+            return (made.mean() * torch.ones_like(made) + seen) / 2
+
+    images = [np.full((8, 8, 3), value, np.uint8) for value in (0, 51, 255)]
+    made = Translator(Same(3), (3, 3), CPU, "fp32", derived=Between())(images)  # type: ignore
+    for image, found in zip(images, made, strict=True):
+        assert np.unique(found).tolist() == [round((image[0, 0, 0] / 255 + 1) * 127.5)]
+
+
+def lightness(rgb: np.ndarray) -> np.ndarray:
+    """L* of sRGB in 0 ... 1 (CIE 15 with the primaries of IEC 61966-2-1)."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    y = linear @ [0.2126390, 0.7151687, 0.0721923]
+    return 116 * np.where(y > (6 / 29) ** 3, np.cbrt(y), y / (3 * (6 / 29) ** 2) + 4 / 29) - 16
+
+
+def same_lightness(before: np.ndarray, after: np.ndarray) -> None:
+    """Wherever sRGB has the colour, so that nothing was clipped.
+
+    Each channel was rounded by at most half a step, and L* rises with each of them; 0.02 is what
+    the matrix's usual six digits leave open.
+    """
+    top = np.iinfo(after.dtype).max
+    inside = ((after > 0) & (after < top)).all(axis=2)
+    assert inside.mean() > 0.95
+    wanted = lightness(with_channels(before, 3) / top)
+    assert (lightness((after - 0.5) / top) - 0.02 <= wanted)[inside].all()
+    assert (wanted <= lightness((after + 0.5) / top) + 0.02)[inside].all()
+
+
+def mid(height: int, width: int, channels: int, dtype: type) -> np.ndarray:
+    """Noise in the middle third, where sRGB has all colours that a network of two steps makes."""
+    top = np.iinfo(dtype).max
+    return (noise(height, width, channels, dtype) // 3 + top // 3).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("at", [None, 64])
+def test_colour_keeps_the_lightness(
+    trained: Callable[[str], Path], channels: int, dtype: type, at: int | None
+) -> None:
+    """Also where the network sees the picture at half its size: at its own the grey is known."""
+    translator, chosen = open_translator(trained("colourise"), None, CPU, "fp32", at=at)
+    assert (chosen["from"], chosen["to"]) == ("grey", "colour")
+    image = mid(128, 192, channels, dtype)
+    (made,) = translator([image])
+    assert made.shape == (128, 192, 3)
+    assert made.dtype == dtype
+    same_lightness(image, made)
+    assert np.ptp(made.astype(int), axis=2).mean() > 0.01 * np.iinfo(dtype).max, "it has colour"
+
+
+def test_colour_reads_nothing_but_the_lightness(
+    trained: Callable[[str], Path], command: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A grey picture and the same one stored in colour, in one call of the command."""
+    grey = mid(70, 50, 1, np.uint8)
+    write(tmp_path / "in" / "grey.png", grey)
+    write(tmp_path / "in" / "colour.png", with_channels(grey, 3))
+    words = (trained("colourise"), tmp_path / "in", tmp_path / "out")
+    outcome = command("convert", *words, "--device", "cpu")
+    assert outcome == (0, "2 converted from grey to colour\n", "")
+    (_, one), (_, other) = both(tmp_path)
+    np.testing.assert_array_equal(one, other)
+    same_lightness(grey, one)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_colour_keeps_alpha(trained: Callable[[str], Path], dtype: type) -> None:
+    """The lightness is that of the picture on white."""
+    translator, _ = open_translator(trained("colourise"), None, CPU, "fp32")
+    top = np.iinfo(dtype).max
+    image = np.concatenate([mid(64, 64, 3, dtype), noise(64, 64, 1, dtype)], axis=2)
+    image[..., 3] = np.maximum(image[..., 3], top // 2)  # white itself would be clipped
+    (made,) = translator([image])
+    np.testing.assert_array_equal(made[..., 3], image[..., 3])
+    same_lightness(image, made[..., :3])
+
+
+def with_holes(height: int, width: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """A picture, and where it is known: a rectangle is not, nor what is less than half opaque."""
+    image, half = noise(height, width, 4, dtype), np.iinfo(dtype).max / 2
+    image[height // 4 : height // 2, width // 4 : width // 2, 3] = 0
+    image[0, :4, 3] = 0, np.floor(half), np.ceil(half), 2 * half
+    known = image[..., 3] > half
+    assert known[0, :4].tolist() == [False, False, True, True]
+    return image, known
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_holes_are_filled_by_the_network_and_the_rest_is_kept(
+    trained: Callable[[str], Path], dtype: type
+) -> None:
+    """Of a size that needs no extending, so that the network's pixels are easily had."""
+    run = trained("inpaint")
+    image, known = with_holes(64, 128, dtype)
+    seen = torch.from_numpy(known)
+    x = torch.cat([to_tensor(image[..., :3]) * seen, torch.where(seen, 1.0, -1.0)[None]])
+    net = load_network(run, *load_model(run / "model.safetensors"), "G").eval()
+    with torch.inference_mode():
+        network = to_image(net(x[None])[0], dtype)
+    translator, _ = open_translator(run, None, CPU, "fp32")
+    (made,) = translator([image])
+    assert made.dtype == dtype
+    np.testing.assert_array_equal(made, np.where(known[..., None], image[..., :3], network))
+    hidden = image.copy()
+    hidden[~known, :3] = 0  # what is stored under a hole does not show
+    np.testing.assert_array_equal(translator([hidden])[0], made)
+
+
+@pytest.mark.parametrize("at", [64, 100, 300])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_is_known_is_kept_at_its_own_size(
+    trained: Callable[[str], Path], dtype: type, at: int
+) -> None:
+    """However large the network sees the picture."""
+    image, known = with_holes(128, 192, dtype)
+    made, plain = (
+        open_translator(trained("inpaint"), None, CPU, "fp32", at=side)[0]([image])[0]
+        for side in (at, None)
+    )
+    np.testing.assert_array_equal(made[known], image[known, :3])
+    assert (made[~known] != plain[~known]).mean() > 0.5
+    same = open_translator(trained("inpaint"), None, CPU, "fp32", at=128)[0]([image])[0]
+    np.testing.assert_array_equal(same, plain)
+
+
+def test_pictures_with_holes_through_the_command(
+    trained: Callable[[str], Path], command: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Without alpha nothing is to be done; where all is transparent, all is made."""
+    holes = {"holes.png": with_holes(50, 70, np.uint8), "holes.tiff": with_holes(50, 70, np.uint16)}
+    whole = {
+        **{"colour.png": noise(33, 20, 3), "sixteen.png": noise(33, 20, 3, np.uint16)},
+        **{"grey.png": noise(33, 20, 1), "grey.pgm": noise(33, 20, 1)},
+    }
+    opaque, clear = (np.dstack([noise(9, 9, 3), np.full((9, 9), a, np.uint8)]) for a in (255, 0))
+    pictures = whole | {"opaque.png": opaque, "clear.png": clear}
+    for name, image in (pictures | {name: image for name, (image, _) in holes.items()}).items():
+        write(tmp_path / "in" / name, image)
+    words = (trained("inpaint"), tmp_path / "in", tmp_path / "out", "--device", "cpu")
+    assert command("convert", *words)[:2] == (0, "8 converted from holes to whole\n")
+
+    out = {path.name: read(path) for path in (tmp_path / "out").iterdir()}
+    for name, image in whole.items():
+        made = out[name.replace(".pgm", ".ppm")]
+        assert made.dtype == image.dtype
+        np.testing.assert_array_equal(made, with_channels(image, 3))
+    for name, (image, known) in holes.items():
+        assert out[name].dtype == image.dtype
+        np.testing.assert_array_equal(out[name][known], image[known, :3])
+        assert (out[name][~known] != image[~known, :3]).mean() > 0.9
+    np.testing.assert_array_equal(out["opaque.png"], opaque[..., :3])
+    assert (out["clear.png"] != clear[..., :3]).mean() > 0.9
+
+
+def test_noise_reaches_the_holes_alone(trained: Callable[[str], Path]) -> None:
+    image, known = with_holes(64, 64, np.uint8)
+    made = [
+        open_translator(trained("inpaint"), None, CPU, "fp32", noise=seed)[0]([image])[0]
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(made[0], made[1])
+    np.testing.assert_array_equal(made[0][known], made[2][known])
+    assert (made[0][~known] != made[2][~known]).any()
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_a_derived_model_that_makes_no_numbers(name: str) -> None:
+    class Diverged(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, :2] * torch.nan if name == "colour" else x[:, :3] * torch.nan
+
+    derived = DERIVED[name]
+    with pytest.raises(UserError, match="--precision fp32"):
+        Translator(Diverged(), derived.channels, CPU, "fp32", derived=derived)([noise(8, 8, 4)])
