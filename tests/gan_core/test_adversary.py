@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gan_core import sampling
 from gan_core.adversary import Adversary
 from gan_core.losses.adversarial import LOSSES
 from gan_core.losses.features import mean_feature_matching, paired_feature_matching
@@ -73,12 +74,12 @@ def test_discriminator(
 ) -> None:
     adversary = Adversary(loss, penalty, 4.0, feature)
     real, fake = pictures(1), generator(pictures(2))
-    torch.manual_seed(5)
+    sampling.seed(5)
     terms = adversary.discriminator("D_X", critic, real, fake, weight=0.5)
     expected = {"D_X": 0.5 * LOSSES[loss].discriminator(critic(real), critic(fake))}
     if penalty != "none":
-        torch.manual_seed(5)
-        raw = PENALTIES[penalty](critic, real, fake, torch.rand(3))
+        sampling.seed(5)
+        raw = PENALTIES[penalty](critic, real, fake, sampling.uniform(3, like=real))
         expected["penalty D_X"] = 0.5 * 4.0 * raw
     assert list(terms) == list(expected)
     for name, term in terms.items():
@@ -115,10 +116,10 @@ def test_generator(
 def test_weights_default_to_the_papers(critic: Critic) -> None:
     """lambda 10 (Gulrajani et al. 2017), no features; an update of weight 1."""
     real, fake = pictures(1), pictures(2)
-    torch.manual_seed(5)
+    sampling.seed(5)
     terms = Adversary("wgan", "two-sided").discriminator("D", critic, real, fake)
-    torch.manual_seed(5)
-    raw = PENALTIES["two-sided"](critic, real, fake, torch.rand(3))
+    sampling.seed(5)
+    raw = PENALTIES["two-sided"](critic, real, fake, sampling.uniform(3, like=real))
     assert terms["penalty D"].item() == pytest.approx(10 * raw.item(), rel=1e-12)
     scores = LOSSES["wgan"].discriminator(critic(real), critic(fake))
     assert terms["D"].item() == pytest.approx(scores.item(), rel=1e-12)
@@ -169,10 +170,10 @@ def test_a_judge_may_add_a_condition(critic: Critic) -> None:
         assert isinstance(scores, Tensor)
         return scores
 
-    torch.manual_seed(5)
+    sampling.seed(5)
     terms = Adversary("lsgan", "two-sided", 1.0).discriminator("D", judge, real, fake)
-    torch.manual_seed(5)
-    mix = torch.rand(3).reshape(3, 1, 1, 1)
+    sampling.seed(5)
+    mix = sampling.uniform(3, like=real).reshape(3, 1, 1, 1)
     x = (mix * real + (1 - mix) * fake).requires_grad_()
     slopes = [torch.autograd.grad(judge(x)[i].mean(), x)[0][i].norm().item() for i in range(3)]
     expected = sum((slope - 1) ** 2 for slope in slopes) / 3

@@ -95,7 +95,7 @@ WAYS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "a data set of pairs": ("pix2pix", ("--dataset", "horses"), "pix2pix-horses-A-horses-B"),
     "classes": ("cgan", ("--images", "classes"), "cgan-classes"),
 }
-NEEDED = ("translations", "channels", "derived", "classes", "networks")
+NEEDED = ("translations", "channels", "derived", "classes", "networks", "at")
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -81,7 +81,7 @@ class Translator:
         image = with_channels(image, self.takes)  # first: what is transparent is not to be averaged
         if self.at is not None:
             scale = self.at / min(image.shape[:2])
-            image = resize(image, *(max(1, round(side * scale)) for side in image.shape[:2]))
+            image = _scaled(image, *(max(1, round(side * scale)) for side in image.shape[:2]))
         return self.derived.seen(image) if self.derived else to_tensor(image)
 
     def _made(self, batch: Tensor) -> Tensor:
@@ -103,6 +103,17 @@ class Translator:
         if source.shape[2] == 4 and self.makes != 4 and not spent:
             return np.concatenate([with_channels(image, 3), source[:, :, 3:]], axis=2)
         return image
+
+
+def _scaled(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """``resize``, to which colours count as much as they are opaque."""
+    if image.shape[2] < 4 or image.shape[:2] == (height, width):
+        return resize(image, height, width)
+    alpha = image[..., 3:].astype(np.float32)
+    weighted = resize(np.dstack([image[..., :3] * alpha, alpha]), height, width)
+    colour = weighted[..., :3] / np.maximum(weighted[..., 3:], 1)  # 0 where there is none
+    limit = np.iinfo(image.dtype).max
+    return np.rint(np.dstack([colour, weighted[..., 3:]]).clip(0, limit)).astype(image.dtype)
 
 
 def _resized(made: Tensor, height: int, width: int) -> Tensor:

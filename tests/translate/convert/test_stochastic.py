@@ -183,7 +183,7 @@ def test_equal_pictures_have_equal_noise(
     assert made["a.png"] == made["sub/b.png"]
 
 
-@pytest.mark.parametrize("options", [(), (*NOISY, 0)], ids=["plain", "stochastic"])
+@pytest.mark.parametrize("options", [(), ("--at", 0), (*NOISY, 0), (*NOISY, 0, "--at", 0)], ids=str)
 def test_any_size_comes_back(
     noisy: Path, converted: Callable[..., Any], tmp_path: Path, options: tuple[object, ...]
 ) -> None:
@@ -193,9 +193,8 @@ def test_any_size_comes_back(
         write(tmp_path / "in" / f"{number}.png", noise(*size))
     made = converted(noisy, tmp_path / "in", *options)
     for name in made:
-        write_to = tmp_path / name
-        write_to.write_bytes(made[name])
-        before, after = read(tmp_path / "in" / name), read(write_to)
+        (tmp_path / name).write_bytes(made[name])
+        before, after = read(tmp_path / "in" / name), read(tmp_path / name)
         assert (after.shape, after.dtype) == (before.shape, before.dtype)
     assert len(made) == 2 * len(sizes)
 

@@ -285,13 +285,44 @@ def test_memory_that_is_short_says_how_to_mend_it(model: Path) -> None:
         translator([np.zeros((32, 32, 3), np.uint8)])
 
 
-def test_what_is_transparent_is_not_averaged_in(model: Path) -> None:
+@pytest.mark.parametrize("at", [16, 50])
+def test_what_is_transparent_is_not_averaged_in(model: Path, at: int) -> None:
     """Two pictures that look alike, whatever colours are hidden under their holes."""
     one, other = noise(32, 48, 4), 255 - noise(32, 48, 4)
     one[..., 3] = other[..., 3] = np.where(noise(32, 48, 1) < 128, 0, 255)[..., 0]
-    other[one[..., 3] > 0] = one[one[..., 3] > 0]
-    small, _ = open_translator(model, None, CPU, "fp32", at=16)
-    np.testing.assert_array_equal(small([one])[0], small([other])[0])
+    shown = one[..., 3] > 0
+    other[shown] = one[shown]
+    translator, _ = open_translator(model, None, CPU, "fp32", at=at)
+    np.testing.assert_array_equal(*(translator([image])[0] for image in (one, other)))
+    np.testing.assert_array_equal(*(seen_at(at, image) for image in (one, other)))
+
+
+def seen_at(at: int, image: np.ndarray) -> np.ndarray:
+    """What a network that knows alpha is shown of a picture."""
+
+    class Keep(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen = x
+            return x
+
+    net = Keep()
+    Translator(net, (4, 4), CPU, "fp32", at=at)([image])
+    return to_image(net.seen[0], image.dtype.type)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_colours_count_as_much_as_they_are_opaque(dtype: type) -> None:
+    """By hand: four pixels become one, of their colours' mean weighted by alpha."""
+    top = np.iinfo(dtype).max
+    pixels = np.array([[[30, 60, 90, top], [90, 0, 30, top], [0, 0, 0, 0], [255, 9, 9, 0]]], dtype)
+    image = pixels.reshape(2, 2, 4)
+    assert seen_at(1, image).tolist() == [[[60, 30, 60, round(top / 2)]]]
+    image[0, 1, 3] = top // 5  # weights 5 and 1
+    assert seen_at(1, image).tolist() == [[[40, 50, 80, round(top * 0.3)]]]
+    clear = np.zeros((4, 4, 4), dtype)
+    assert seen_at(2, clear).tolist() == np.zeros((2, 2, 4)).tolist()
+    solid = image[:1, :1].repeat(6, 0).repeat(8, 1)
+    np.testing.assert_array_equal(seen_at(9, solid), solid[:1, :1].repeat(9, 0).repeat(12, 1))
 
 
 # --------------------------------------------------------- networks whose input is made of pictures
@@ -344,6 +375,19 @@ def test_pictures_of_any_size_and_kind(
         kept = before.shape[2] == 4 and name == "colourise"
         assert after.shape == (*before.shape[:2], 4 if kept else 3)
         assert after.dtype == before.dtype
+
+
+@pytest.mark.parametrize("name", ["colourise", "inpaint"])
+def test_a_unet_sees_pictures_at_its_training_size_unless_told_otherwise(
+    trained: Callable[[str], Path], command: Callable[..., Any], tmp_path: Path, name: str
+) -> None:
+    write(tmp_path / "a.png", with_holes(100, 140, np.uint8)[0])
+    made = {}
+    for at in ((), ("--at", 64), ("--at", 0), ("--at", 100)):
+        words = ("convert", trained(name), tmp_path / "a.png", tmp_path / "b.png", *at)
+        assert command(*words, "--device", "cpu", "--overwrite").code == 0
+        made[at] = (tmp_path / "b.png").read_bytes()
+    assert made[()] == made["--at", 64] != made["--at", 0] == made["--at", 100]
 
 
 def both(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -413,11 +457,12 @@ def mid(height: int, width: int, channels: int, dtype: type) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("at", [None, 64])
+@pytest.mark.parametrize("at", [0, None])
 def test_colour_keeps_the_lightness(
     trained: Callable[[str], Path], channels: int, dtype: type, at: int | None
 ) -> None:
-    """Also where the network sees the picture at half its size: at its own the grey is known."""
+    """Also where the network sees the picture at half its size, its training size: at the picture's
+    own the grey is known."""
     translator, chosen = open_translator(trained("colourise"), None, CPU, "fp32", at=at)
     assert (chosen["from"], chosen["to"]) == ("grey", "colour")
     image = mid(128, 192, channels, dtype)
@@ -486,21 +531,22 @@ def test_holes_are_filled_by_the_network_and_the_rest_is_kept(
     np.testing.assert_array_equal(translator([hidden])[0], made)
 
 
-@pytest.mark.parametrize("at", [64, 100, 300])
+@pytest.mark.parametrize("at", [None, 100, 300])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_what_is_known_is_kept_at_its_own_size(
-    trained: Callable[[str], Path], dtype: type, at: int
+    trained: Callable[[str], Path], dtype: type, at: int | None
 ) -> None:
-    """However large the network sees the picture."""
+    """However large the network sees the picture; and it does not see what is under the holes."""
     image, known = with_holes(128, 192, dtype)
-    made, plain = (
-        open_translator(trained("inpaint"), None, CPU, "fp32", at=side)[0]([image])[0]
-        for side in (at, None)
+    hidden = image.copy()
+    hidden[image[..., 3] == 0, :3] = 0
+    plain, made, same = (
+        open_translator(trained("inpaint"), None, CPU, "fp32", at=side)[0]([picture])[0]
+        for side, picture in ((0, image), (at, image), (at, hidden))
     )
     np.testing.assert_array_equal(made[known], image[known, :3])
     assert (made[~known] != plain[~known]).mean() > 0.5
-    same = open_translator(trained("inpaint"), None, CPU, "fp32", at=128)[0]([image])[0]
-    np.testing.assert_array_equal(same, plain)
+    np.testing.assert_array_equal(same, made)
 
 
 def test_pictures_with_holes_through_the_command(
