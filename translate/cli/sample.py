@@ -25,7 +25,7 @@ def sample(
     from translate.device import find_device
     from translate.errors import UserError
     from translate.pictures import grid
-    from translate.sampling import Sampler
+    from translate.sampler import Sampler
 
     sampler = Sampler(model, find_device(device), precision)
     labels = [sampler.label_of(name) for name in label or sampler.classes]

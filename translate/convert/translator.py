@@ -117,9 +117,9 @@ def _scaled(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _resized(made: Tensor, height: int, width: int) -> Tensor:
-    """``resize`` of [C, H, W] in [-1, 1]."""
+    """``resize`` of [C, H, W]."""
     values = resize(made.permute(1, 2, 0).contiguous().numpy(), height, width)
-    return torch.from_numpy(values).permute(2, 0, 1).clamp(-1, 1)  # cubics overshoot
+    return torch.from_numpy(values).permute(2, 0, 1)
 
 
 def _make_noisy(net: nn.Module) -> None:

@@ -217,6 +217,25 @@ def test_noise_is_dropout_of_the_pictures_own_statistics() -> None:
         assert torch.equal(norm.state_dict()[key], state[key])
 
 
+def test_the_noise_is_of_seed_and_picture() -> None:
+    """Which values are dropped, of pictures that begin alike; and the same ones at every call."""
+    image = (noise(40, 40) // 2).astype(np.uint8)  # nothing is shown as 0 is
+    other = image.copy()
+    other[-1, -1] += 1
+    dropped = {}
+    for seed in (0, 1):
+        translator = Translator(nn.Dropout(0.5), (3, 3), CPU, "fp32", noise=seed)
+        one, two, again = translator([image, other, image])
+        np.testing.assert_array_equal(one, again)
+        np.testing.assert_array_equal(one, translator([image])[0])
+        dropped[seed, "one"], dropped[seed, "two"] = one == 128, two == 128
+    masks = list(dropped.values())
+    for i, mask in enumerate(masks):
+        assert 0.46 < mask.mean() < 0.54
+        for different in masks[:i]:
+            assert 0.46 < (mask != different).mean() < 0.54
+
+
 # ---------------------------------------------------------------------------------------- mistakes
 
 

@@ -110,6 +110,19 @@ def test_the_network_is_set_to_evaluation() -> None:
     assert not any(p.requires_grad for p in net.parameters())
 
 
+def test_no_network_mixes_pictures_on_a_cpu() -> None:
+    """Not even one that would."""
+
+    class Mixing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x - x.mean()
+
+    translator = Translator(Mixing(), (3, 3), CPU, "fp32")
+    images = [noise(8, 8, 3), noise(8, 8, 3) // 2]
+    for image, made in zip(images, translator(images), strict=True):
+        np.testing.assert_array_equal(translator([image])[0], made)
+
+
 def test_bf16_is_near_fp32() -> None:
     torch.manual_seed(0)
     net = ResnetGenerator(3, 3, 16, filters=4, blocks=1, init="kaiming")

@@ -12,7 +12,7 @@ import torch
 from gan_core.checkpoint import load_model, save_model
 from translate.data.image import read, write
 from translate.errors import UserError
-from translate.sampling import Sampler
+from translate.sampler import Sampler
 
 Command = Callable[..., Any]
 Mistake = Callable[..., str]
@@ -166,6 +166,26 @@ def test_the_sampler_draws_what_the_command_does(
         np.testing.assert_array_equal(image, again[number])
         write(tmp_path / "image.png", image)
         assert (tmp_path / "image.png").read_bytes() == found[f"wild cows/{number:05}.png"]
+
+
+def test_each_class_has_normal_noise_of_its_own(trained: Callable[..., Path]) -> None:
+    class Seen(torch.nn.Module):
+        def forward(self, z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+            self.drawn = [*getattr(self, "drawn", []), (z, label)]
+            return z[:, :1, None, None].clamp(-1, 1)
+
+    noise = {}
+    for seed, label in ((0, 0), (0, 1), (1, 0)):
+        sampler = Sampler(trained(), torch.device("cpu"), "fp32")
+        sampler.net = Seen()
+        assert len(list(sampler.draw(label, 500, seed))) == 500
+        assert all(given.tolist() == [label] for _, given in sampler.net.drawn)
+        noise[seed, label] = torch.cat([z for z, _ in sampler.net.drawn])
+    for z in noise.values():  # five standard errors of 4000 draws
+        assert z.shape == (500, 8)
+        assert abs(z.mean()) < 0.08
+        assert 0.94 < z.std() < 1.06
+    assert len(torch.cat(list(noise.values())).unique(dim=0)) == 1500
 
 
 def test_bf16_is_near_fp32(trained: Callable[..., Path]) -> None:
