@@ -33,6 +33,7 @@ from gan_core.routing import Step, Update
 class Redrawing:
     data = "unpaired"
     translations = {"G": ("x", "y")}
+    grid = ("x", "made y", "y")
     updates = (Update("drawing", trains=("G",)), Update("judging", trains=("D",)))
     averaged = ("G",)
 
@@ -66,6 +67,9 @@ class Redrawing:
             "real": (1 - nets["D"](scene["both"]).float()).relu().mean(),
             "drawn before": (1 + nets["D"](before).float()).relu().mean(),
         }
+
+    def made(self, nets, batch, generator):
+        return {"y": nets["G"](batch["x"])}
 
     def observe(self, logs):
         self.doubt = self.forget * self.doubt + (1 - self.forget) * logs["real"]

@@ -19,6 +19,10 @@ from translate.model import describing, find_precision, load_network, read_model
 from translate.networks.fit import fit
 
 
+LARGEST_MADE = 2**24
+"""Pixels that a picture may be enlarged to: a strip of 1 x 4000 would come to 256 x 1,024,000."""
+
+
 class Translator:
     """One direction of a model: pictures [H, W, C] of one shape -> as many of the same H and W.
 
@@ -80,8 +84,14 @@ class Translator:
     def _seen(self, image: np.ndarray) -> Tensor:
         image = with_channels(image, self.takes)  # first: what is transparent is not to be averaged
         if self.at is not None:
-            scale = self.at / min(image.shape[:2])
-            image = _scaled(image, *(max(1, round(side * scale)) for side in image.shape[:2]))
+            height, width = image.shape[:2]
+            scale = self.at / min(height, width)
+            if scale > 1 and height * width * scale**2 > LARGEST_MADE:
+                raise TooLargeError(
+                    f"{width} x {height} pixels with the shorter side at {self.at} are too many: "
+                    "translate it as it is with --at 0"
+                )
+            image = _scaled(image, *(max(1, round(side * scale)) for side in (height, width)))
         return self.derived.seen(image) if self.derived else to_tensor(image)
 
     def _made(self, batch: Tensor) -> Tensor:
@@ -170,7 +180,7 @@ def open_translator(
         name = chosen["network"]
         channels = (header["channels"][chosen["from"]], header["channels"][chosen["to"]])
         derived = DERIVED[header["derived"]] if "derived" in header else None
+        at = int(header.get("at") or 0) if at is None else at
     net = load_network(path, tensors, header, name)
     precision = find_precision(precision, device)
-    at = header.get("at") if at is None else at or None
-    return Translator(net, channels, device, precision, at, derived, noise), chosen
+    return Translator(net, channels, device, precision, at or None, derived, noise), chosen

@@ -53,10 +53,22 @@ class Paired:
         channels: tuple[Channels, Channels] = (3, 3),
         validation: tuple[str, ...] = (),
     ) -> None:
+        if derive and (domains or aligned or not images):
+            raise UserError(
+                f"derive = {derive!r} makes pairs of one folder's pictures: --images DIR"
+            )
         if sum(map(bool, (domains, aligned, images))) != 1:
             raise UserError(f"give {self.wanted}")
-        if bool(images) != bool(derive):
-            raise UserError("images and derive belong together: derive = 'colour' or 'fill'")
+        if images and not derive:
+            raise UserError(
+                "say what is to be learned from --images: --recipe colourise, or --recipe inpaint"
+            )
+        if direction != "left-to-right" and not aligned:
+            raise UserError(
+                f"direction = {direction!r} is for --aligned; turn the folders' order round instead"
+            )
+        if derive and channels != (3, 3):
+            raise UserError(f"derive = {derive!r} has channels of its own: leave data.channels out")
         if len(validation) not in (0, len(domains) or 1):
             raise ValueError("validation must name as many folders as there are to train on")
         self.prepare, self.forward = prepare, direction == "left-to-right"

@@ -304,9 +304,12 @@ def test_pairs_come_from_one_place(domains: tuple[str, str]) -> None:
     folder = domains[0]
     refused("give the pairs: --domains labels photos", "--aligned DIR")
     refused("give the pairs", domains=domains, aligned=folder)
-    refused("give the pairs", domains=domains, images=folder, derive="fill")
-    for arguments in ({"images": folder}, {"domains": domains, "derive": "fill"}):
-        refused("images and derive belong together", **arguments)
+    refused("makes pairs of one folder's pictures", domains=domains, images=folder, derive="fill")
+    refused("makes pairs of one folder's pictures", domains=domains, derive="fill")
+    refused("makes pairs of one folder's pictures", derive="fill")
+    refused("say what is to be learned", images=folder)
+    refused("direction = 'right-to-left' is for", domains=domains, direction="right-to-left")
+    refused("channels of its own", images=folder, derive="fill", channels=(1, 3))
     refused("names must differ", aligned=folder, names=("a", "a"), error=ValueError)
     refused("there is no folder", aligned=f"{folder}/missing")
 
@@ -425,8 +428,8 @@ def test_derived_pairs(tmp_path: Path, draw: Callable[..., Path]) -> None:
     """Channels are their own, whatever ``channels`` says; what was made becomes a picture again."""
     folder = str(draw(tmp_path / "a", 3, size=16))
     for derive, channels in (("colour", (1, 2)), ("fill", (4, 3))):
-        layout = Paired(still(), images=folder, derive=derive, channels=(1, 1))
-        values = {"derive": derive, "channels": (1, 1)}
+        layout = Paired(still(), images=folder, derive=derive)
+        values = {"derive": derive, "channels": (3, 3)}
         assert (
             layout.channels == Paired.channels_of(values) == dict(zip("xy", channels, strict=True))
         )
