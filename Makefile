@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 DEMO   ?= demo
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto
 
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -c constraints.txt

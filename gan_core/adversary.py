@@ -46,9 +46,11 @@ class Adversary:
         for name in ("lambda_penalty", "lambda_feature"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
-        if LOSSES[self.loss].needs_penalty and self.penalty == "none":
+        unbounded = self.penalty == "none" or self.lambda_penalty == 0
+        if LOSSES[self.loss].needs_penalty and unbounded:
             raise ValueError(
-                f"loss = {self.loss!r} needs a bounded critic: set penalty = 'two-sided'"
+                f"loss = {self.loss!r} needs a bounded critic: set penalty = 'two-sided' and "
+                "lambda_penalty above 0"
             )
 
     def check(self, discriminator: nn.Module) -> None:
@@ -79,7 +81,7 @@ class Adversary:
             terms[f"penalty {name}"] = weight * self.lambda_penalty * penalty
         return terms
 
-    def generator(self, name: str, judge: Judge, fake: Tensor, real: Tensor) -> Losses:
+    def generator(self, name: str, judge: Judge, real: Tensor, fake: Tensor) -> Losses:
         """``adversarial name`` and, with ``lambda_feature``, ``feature name``."""
         adversarial = LOSSES[self.loss].generator
         if not self.lambda_feature:

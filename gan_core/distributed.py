@@ -87,18 +87,24 @@ def gather(value: Any) -> list[Any]:
     """
     if world() == 1:
         return [value]
+    parts: list[Any] = [None] * world()
+    dist.all_gather_object(parts, _packed(value))
+    return [torch.load(io.BytesIO(p), map_location="cpu", weights_only=True) for p in parts]
+
+
+def _packed(value: Any) -> bytes:
     file = io.BytesIO()
     torch.save(value, file)
-    parts: list[Any] = [None] * world()
-    dist.all_gather_object(parts, file.getvalue())
-    return [torch.load(io.BytesIO(p), map_location="cpu", weights_only=True) for p in parts]
+    return file.getvalue()
 
 
 def own(parts: Sequence[Any]) -> Any:
     """This process's part of what ``gather`` returned, in this run or an earlier one.
 
-    ValueError if another number of processes had gathered it.
+    ValueError if another number of processes had gathered parts that differ.
     """
+    if len(parts) != world() and len({_packed(part) for part in parts}) == 1:
+        return parts[0]
     if len(parts) != world():
         raise ValueError(
             f"this is of a run of {len(parts)} processes, not {world()}: start {len(parts)}"

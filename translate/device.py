@@ -15,7 +15,8 @@ def find_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        if device.type != "cuda" or (device.index or 0) >= torch.cuda.device_count():
+            torch.empty(0, device=device)  # raises; a GPU that is there is not taken hold of yet
     except (RuntimeError, AssertionError, NotImplementedError):
         here = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         here += ["mps"] if torch.backends.mps.is_available() else []

@@ -27,7 +27,7 @@ from translate.methods import TranslationMethod, find_method
 from translate.networks import NETWORKS
 from translate.recipe_file import LENGTH, SECTIONS, fill, override
 from translate.run_folder import RunFolder
-from translate.schema import arguments, blaming, check, keywords
+from translate.schema import arguments, blaming, check, keywords, required
 
 # What says where and how conveniently a run is done, not what it computes: these may differ
 # between a run and its resumption, and are left out of the model file.
@@ -79,6 +79,12 @@ class Recipe:
                 raise UserError(f"recipe: method {self.method!r} needs [networks.{section}]")
             chosen = self.values["networks"][section]
             maker = NETWORKS[chosen["kind"]]
+            if not suits(maker, shape):
+                fitting = [kind for kind, other in NETWORKS.items() if suits(other, shape)]
+                raise UserError(
+                    f"recipe: [networks.{section}] kind = {chosen['kind']!r} is no {section} for "
+                    f"{self.method!r}; choose {', '.join(fitting)}"
+                )
             given = {"size": self.size, **shape}
             given = {name: given[name] for name in given.keys() & arguments(maker)}
             described = given | without(chosen, "kind")
@@ -165,6 +171,12 @@ def resolve(
     for key in PATHS & values["data"].keys():
         values["data"][key] = _absolute(values["data"][key])
     return Recipe(values, document)
+
+
+def suits(maker: Callable[..., Any], shape: Mapping[str, int]) -> bool:
+    """Whether a network is made from these shape arguments, and a size, and no others."""
+    shapes = arguments(maker) - keywords(maker).keys()
+    return shape.keys() <= shapes and required(maker) <= {"size", *shape}
 
 
 def _absolute(path: Any) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,8 @@ class RunFolder:
         if self.path.is_dir() and any(path != self._lock for path in self.path.iterdir()):
             if not overwrite:
                 raise UserError(
-                    f"{self.path} exists: go on with it by --resume {self.path}, choose another "
+                    f"{self.path} exists: go on with it by --resume {quote(str(self.path))}, "
+                    "choose another "
                     "--out, or give --overwrite"
                 )
             if not (self.path / "recipe.toml").is_file():

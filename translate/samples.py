@@ -1,6 +1,6 @@
 """Pictures and figures by which a person judges a run while it trains."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -55,12 +55,12 @@ def sample_grid(
 def judge(layout: Layout, made: Batch, batch: Batch) -> dict[str, float]:
     """The layout's figures of what was made against held-out pictures.
 
-    Only of pictures of one size: without preprocessing two domains' may differ.
+    Only of pictures of one size, 8 pixels or more: without preprocessing two domains' may differ.
     """
     figures = {}
     for key, images in made.items():
         real = layout.picture(key, batch[key], batch)
-        if real.shape[1:] == images.shape[1:]:
+        if real.shape[1:] == images.shape[1:] and min(real.shape[2:]) >= 8:
             for name, figure in layout.figures.items():
                 figures[f"{name} {layout.names[key]}"] = figure(real, images)
     return figures
@@ -80,22 +80,4 @@ def settle(
         with autocast(precision, device):
             method.made(nets, {key: v.to(device) for key, v in batch.items()}, generator)
 
-    restate_statistics(nets, (partial(forward, batch) for batch in _merged(data, 128, 16)))
-
-
-def _merged(data: DataSet, count: int, size: int) -> Iterator[dict[str, Tensor]]:
-    """The first ``count`` training samples in batches of ``size``, or fewer where shapes differ."""
-    waiting: list[dict[str, Tensor]] = []
-
-    def together() -> dict[str, Tensor]:
-        return {key: torch.cat([batch[key] for batch in waiting]) for key in waiting[0]}
-
-    for position in range(-(-count // data.batch_size)):
-        batch = data[position].batch
-        shapes = [{key: v.shape[1:] for key, v in b.items()} for b in (batch, *waiting[:1])]
-        full = sum(len(next(iter(b.values()))) for b in waiting) >= size
-        if waiting and (full or shapes[0] != shapes[1]):
-            yield together()
-            waiting = []
-        waiting.append(batch)
-    yield together()
+    restate_statistics(nets, (partial(forward, batch) for batch in data.first(128, 16)))

@@ -31,6 +31,12 @@ def arguments(function: Callable[..., Any]) -> set[str]:
     return set(inspect.signature(function).parameters)
 
 
+def required(function: Callable[..., Any]) -> set[str]:
+    """Names of the arguments without a default."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name for p in parameters if p.default is p.empty}
+
+
 def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Keyword-only arguments, which recipes set; the others are for the program to give."""
     parameters = inspect.signature(function, eval_str=True).parameters.values()
@@ -50,7 +56,7 @@ def check(
             raise UserError(f"recipe: [{section}] has no key {key!r}{nearest(key, known)}")
     model: type[BaseModel] = create_model(
         "Section",
-        __config__=ConfigDict(extra="forbid", strict=True),
+        __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False),
         **{  # type: ignore[call-overload]
             name: (p.annotation, ... if p.default is p.empty else p.default)
             for name, p in known.items()

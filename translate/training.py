@@ -84,8 +84,7 @@ def build(recipe: Recipe, device: torch.device, say: Say) -> Run:
         # What the first step would stumble over is told now, before a run folder is made.
         next(Batches(data, 0, device, workers=0))
         data.held_out_batch(1)
-    if "names" in recipe.values["data"]:
-        recipe.values["data"]["names"] = tuple(layout.names.values())
+    recipe.values["data"] |= layout.found
     torch.manual_seed(seed)  # the networks' first weights
     nets, describe = recipe.make_networks(method, layout.channels)
     for net in nets.values():
@@ -153,7 +152,15 @@ def restore(run_: Run, folder: RunFolder, say: Say) -> None:
             f"the checkpoint of {folder.path} does not fit its recipe.toml, which was changed: "
             f"{' '.join(str(error).split())[:200]}"
         ) from None
+    pictures = run_.data.counts()
+    if state["pictures"] != pictures:
+        say(
+            f"the pictures are not those that the run began with ({state['pictures']}, now "
+            f"{pictures}): it goes on, but not as it would have gone"
+        )
     done = trainer.counts["step"]
+    if len(set(distributed.gather(done))) > 1:
+        raise UserError(f"not all processes see the same checkpoint of {folder.path}: wait for it")
     if done > trainer.steps:
         raise UserError(f"{folder.path} has done {done} steps already, more than {trainer.steps}")
     if distributed.rank() == 0:
@@ -188,20 +195,29 @@ def train(
         if not first:
             return
         step, precision = trainer.counts["step"], trainer.precision
-        settle(method, nets, data, run_.device, precision)
+        settle_once()
         pictures = made(method, layout, nets, held_out, run_.device, precision)
         folder.save_sample(step, sample_grid(method, layout, pictures, held_out, folder.samples))
         if data.judges:
             folder.log({"step": step, **judge(layout, pictures, held_out)})
 
+    settled = -1
+
+    def settle_once() -> None:  # where sampling and saving meet
+        nonlocal settled
+        if settled != trainer.counts["step"]:
+            settle(method, nets, data, run_.device, trainer.precision)
+            settled = trainer.counts["step"]
+
     def save_model() -> None:
-        settle(method, nets, data, run_.device, trainer.precision)
+        settle_once()
         run_.save_model(folder.model)
 
     def save(_: Logs) -> None:
         state = trainer.state_dict()  # takes all processes
         if first:
-            folder.save_state({"trainer": state}, trainer.counts["step"])
+            seen = {"trainer": state, "pictures": data.counts()}
+            folder.save_state(seen, trainer.counts["step"])
             save_model()
 
     def each(logs: Logs) -> None:
@@ -211,8 +227,8 @@ def train(
     every = {each: 1, log: folder.log_every, sample: folder.sample_every}
     every[save] = folder.checkpoint_every
     if trainer.counts["step"] >= trainer.steps:
-        say(f"nothing to do: {trainer.counts['step']} of {trainer.steps} steps are done")
         if first:
+            say(f"nothing to do: {trainer.counts['step']} of {trainer.steps} steps are done")
             save_model()  # a kill may have come between the last state and its model
         return True
     with blaming("data"):
@@ -284,7 +300,7 @@ def expect(run_: Run, steps: int = 3) -> dict[str, Any]:
     seconds = (time.perf_counter() - began) / steps
     return {
         "method": run_.recipe.method,
-        "data": {stream.name: len(stream.entries) for stream in run_.data.streams},
+        "data": run_.data.counts(),
         "device": str(run_.device),
         "precision": trainer.precision,
         "parameters": {name: parameters(net) for name, net in trainer.nets.items()},

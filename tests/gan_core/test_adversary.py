@@ -96,7 +96,7 @@ def test_generator(
 ) -> None:
     adversary = Adversary(loss, penalty, 4.0, feature)
     real, fake = pictures(1), generator(pictures(2))
-    terms = adversary.generator("G", critic, fake, real)
+    terms = adversary.generator("G", critic, real, fake)
     expected = {"adversarial G": LOSSES[loss].generator(critic(fake))}
     if feature:
         distance = paired_feature_matching(
@@ -123,20 +123,20 @@ def test_weights_default_to_the_papers(critic: Critic) -> None:
     assert terms["penalty D"].item() == pytest.approx(10 * raw.item(), rel=1e-12)
     scores = LOSSES["wgan"].discriminator(critic(real), critic(fake))
     assert terms["D"].item() == pytest.approx(scores.item(), rel=1e-12)
-    assert list(Adversary("lsgan").generator("G", critic, fake, real)) == ["adversarial G"]
+    assert list(Adversary("lsgan").generator("G", critic, real, fake)) == ["adversarial G"]
 
 
 def test_features_cost_one_call_for_each_side(critic: Critic) -> None:
     """The fake call gives scores and features; the real one, told apart by size, keeps no graph."""
     real, fake = pictures(1, batch=2), pictures(2, batch=3)
     adversary = Adversary("hinge", lambda_feature=1.0, match=mean_feature_matching)
-    terms = adversary.generator("G", critic, fake, real)
+    terms = adversary.generator("G", critic, real, fake)
     assert critic.calls == [(3, True), (2, False)]
     hidden = [critic(x, features=True)[:-1] for x in (real, fake)]
     expected = mean_feature_matching(*hidden).item()
     assert terms["feature G"].item() == pytest.approx(expected, rel=1e-12)
     critic.calls.clear()
-    Adversary("hinge").generator("G", critic, fake, real)
+    Adversary("hinge").generator("G", critic, real, fake)
     assert critic.calls == [(3, True)], "without features the real pictures are not looked at"
 
 
@@ -196,7 +196,14 @@ def test_no_penalty_takes_batches_of_different_size_and_no_random_number(critic:
         ({"lambda_penalty": -1.0}, "lambda_penalty must be 0 or more, not -1.0"),
         ({"lambda_feature": -0.5}, "lambda_feature must be 0 or more, not -0.5"),
         ({"lambda_feature": float("nan")}, "lambda_feature must be 0 or more, not nan"),
-        ({"loss": "wgan"}, "loss = 'wgan' needs a bounded critic: set penalty = 'two-sided'"),
+        *(
+            (
+                {"loss": "wgan", **unbounded},
+                "loss = 'wgan' needs a bounded critic: set penalty = 'two-sided' and "
+                "lambda_penalty above 0",
+            )
+            for unbounded in ({}, {"penalty": "two-sided", "lambda_penalty": 0.0})
+        ),
     ],
 )
 def test_mistakes_are_named(arguments: dict[str, object], message: str) -> None:

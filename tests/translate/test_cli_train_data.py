@@ -1,6 +1,7 @@
 """Where training pictures come from: --domains, --aligned, --images, --dataset, for each method."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -313,8 +314,8 @@ def test_a_data_set_of_another_layout(
         ("pix2pix", ("--aligned", "../horses/trainA/00.png"), "is a file; a folder"),
         ("pix2pix", ("--aligned", "../halves", "--set=data.direction=up"), "'right-to-left'"),
         ("pix2pix", ("--aligned", "../halves", "--names", "a", "a"), "names must differ"),
-        ("pix2pix", ("--images", "../drawings"), "derive = 'colour' or 'fill'"),
-        ("pix2pix", ("--recipe=colourise", "--aligned", "../halves"), "derive = 'colour' or"),
+        ("pix2pix", ("--images", "../drawings"), "say what is to be learned"),
+        ("pix2pix", ("--recipe=colourise", "--aligned", "../halves"), "makes pairs of one"),
         ("cgan", ("--images", "../missing"), "there is no folder"),
         ("cgan", ("--images", "../drawings"), "classes are told apart by sub-folders"),
         ("cgan", ("--images", "../classes", "--names", "a", "b"), "no key 'names'"),
@@ -325,3 +326,21 @@ def test_pictures_that_are_not_there_or_not_as_they_should_be(
 ) -> None:
     mistake(*tiny(method, *words), says=(says.replace("../missing", f"{here}/../missing"),))
     assert not list(here.iterdir())
+
+
+def test_a_resumed_run_keeps_its_classes_and_tells_of_other_pictures(
+    pictures: Path, command: Command, mistake: Mistake, here: Path
+) -> None:
+    shutil.copytree(pictures / "classes", here / "classes")
+    assert command(*tiny("cgan", "--images", "classes", "--out", "a")).code == 0
+    first, *_ = names = [path.name for path in sorted((here / "classes").iterdir())]
+    shutil.copytree(here / "classes" / first, here / "classes" / "aaa")
+    resume = ("train", "cgan", "--resume", "a", "--steps")
+    assert command(*resume, 3) == (0, "a/model.safetensors\n", "")
+    assert load_model(here / "a/model.safetensors")[1]["classes"] == names
+    next((here / "classes" / first).iterdir()).unlink()
+    told = command(*resume, 4)
+    assert told.code == 0
+    assert "the pictures are not those that the run began with" in told.err
+    (here / "classes" / first).rename(here / "classes" / "renamed")
+    mistake(*resume, 5, says=(f"there is no folder {here / 'classes' / first}",))

@@ -119,7 +119,7 @@ def _known_keys(method: str) -> set[str]:
 def test_the_command_under_torchrun(
     tmp_path: Path, data_of: Callable[..., tuple[object, ...]], command: Callable[..., Any]
 ) -> None:
-    """One process writes; the run goes on with as many processes and is refused with others."""
+    """One process writes; what the processes' histories tell apart is not given to others."""
     run = tmp_path / "run"
     small = [f"--set={key}={json.dumps(value)}" for key, value in SETTINGS.items()]
     small = [word for word in small if not any(k in word for k in ("blocks", "latent", "steps"))]
@@ -132,6 +132,14 @@ def test_the_command_under_torchrun(
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [(line["step"], line["images"]) for line in lines] == [(2, 8), (3, 12)]
     assert load_model(run / "model.safetensors")[1]["method"] == "pix2pix"
-    alone = command("train", "pix2pix", "--resume", run, "--steps", 4)
+    refused = torchrun(*words, *data_of("pix2pix", tmp_path), "--out", run, *small)
+    assert refused.returncode != 0
+    assert f"error: {run} exists" in refused.stderr
+    assert "RuntimeError" not in refused.stderr
+    assert command("train", "pix2pix", "--resume", run, "--steps", 4).code == 0
+    pool = ("--set=method.pool_size=4", "--steps", 2)
+    data, other = data_of("pix2pix", tmp_path / "more"), tmp_path / "other"
+    assert torchrun(*words, *data, "--out", other, *small, *pool).returncode == 0
+    alone = command("train", "pix2pix", "--resume", other, "--steps", 4)
     assert alone.code == 2
     assert "a run of 2 processes, not 1" in alone.err

@@ -224,6 +224,29 @@ def test_a_method_that_needs_a_network_says_which() -> None:
         chosen.make_networks(chosen.make_method(), {"x": 3, "y": 3})
 
 
+@pytest.mark.parametrize(
+    ("method", "section", "kind", "fitting"),
+    [
+        ("cgan", "discriminator", "patch", "dcgan-discriminator"),
+        ("cgan", "generator", "unet", "dcgan"),
+        ("cyclegan", "discriminator", "unet", "patch, pixel, dcgan-discriminator"),
+        ("cyclegan", "generator", "patch", "resnet, unet"),
+        ("pix2pix", "generator", "dcgan", "resnet, unet"),
+    ],
+)
+def test_a_network_that_does_not_suit_the_method(
+    method: str, section: str, kind: str, fitting: str
+) -> None:
+    chosen = resolve(default_recipe(method), [(f"networks.{section}.kind", kind)], method)
+    channels = LAYOUTS[METHODS[method].data].channels_of(chosen.values["data"])
+    with torch.device("meta"), pytest.raises(UserError) as told:
+        chosen.make_networks(chosen.make_method(), channels)
+    assert str(told.value) == (
+        f"recipe: [networks.{section}] kind = {kind!r} is no {section} for {method!r}; "
+        f"choose {fitting}"
+    )
+
+
 def test_a_files_broken_toml(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("[data\nsize = 1")
     with pytest.raises(UserError, match=r"a\.toml is not valid TOML: .*line 1"):

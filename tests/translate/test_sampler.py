@@ -318,3 +318,21 @@ def test_files_that_are_no_models(
         (tmp_path / "missing", "does not exist"),
     ):
         mistake("sample", path, "--out", "x.png", says=(str(path), says))
+
+
+def test_what_is_there_already_is_left_alone(
+    trained: Callable[..., Path], command: Command, mistake: Mistake, tmp_path: Path
+) -> None:
+    grid, folder = tmp_path / "precious.png", tmp_path / "classes"
+    folder.mkdir()
+    for path in (grid, folder / "mine.png"):
+        path.write_bytes(b"mine")
+    for out in (grid, folder):
+        mistake("sample", trained(), "--out", out, *ON_CPU, says=(f"{out} is there already",))
+    assert grid.read_bytes() == b"mine"
+    assert [path.name for path in folder.iterdir()] == ["mine.png"]
+    assert command("sample", trained(), "--out", grid, "--overwrite", *ON_CPU).code == 0
+    assert grid.read_bytes() != b"mine"
+    gif = tmp_path / "grid.gif"
+    mistake("sample", trained(), "--out", gif, *ON_CPU, says=("a grid is written as .png",))
+    assert not gif.exists()

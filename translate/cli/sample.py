@@ -15,6 +15,9 @@ def sample(
         list[str] | None, typer.Option(help="A class; may be repeated [default: all].")
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Pictures of each class.")] = 8,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write into what is there already.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same pictures.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
@@ -27,6 +30,11 @@ def sample(
     from translate.pictures import grid
     from translate.sampler import Sampler
 
+    as_grid = out.suffix.lower() in SUFFIXES
+    if out.suffix and not as_grid and not out.is_dir():
+        raise UserError(f"{out}: a grid is written as {', '.join(SUFFIXES)}")
+    if not overwrite and (any(out.iterdir()) if out.is_dir() else out.exists()):
+        raise UserError(f"{out} is there already: choose another --out, or give --overwrite")
     sampler = Sampler(model, find_device(device), precision)
     labels = [sampler.label_of(name) for name in label or sampler.classes]
     sheet = []
@@ -34,13 +42,13 @@ def sample(
         for chosen in labels:
             row = []
             for number, image in enumerate(sampler.draw(chosen, count, seed)):
-                if out.suffix.lower() in SUFFIXES:
+                if as_grid:
                     row.append(image)
                 else:
                     write(out / sampler.classes[chosen] / f"{number:05}.png", image)
                 shown.advance(1)
             sheet.append(row)
-    if out.suffix.lower() in SUFFIXES:
+    if as_grid:
         try:
             write(out, grid(sheet))
         except ValueError as error:  # colour in a grey format, or more than the format holds

@@ -99,7 +99,8 @@ def train(
             named = find_device(chosen.values["run"]["device"])
             place = stack.enter_context(distributed.start(named))
         first = distributed.rank() == 0  # of several processes one speaks and writes
-        run = build(chosen, place, say if first else lambda sentence: None)
+        tell = say if first else lambda sentence: None
+        run = build(chosen, place, tell)
         path = resume or out or Path("runs") / "-".join([method, *run.data.layout.title])
         folder = folder_of(run, path)
         if dry_run:
@@ -107,11 +108,11 @@ def train(
             if first:
                 _print_expectation(expected)
             return
-        if first and resume is None:
-            folder.create(chosen.toml(), overwrite)
+        if resume is None:
+            _create(folder, chosen.toml(), overwrite)
         with folder.held() if first else nullcontext():
             if resume is not None:
-                restore(run, folder, say)
+                restore(run, folder, tell)
             finished, signal_number = _watch(run, folder)
     if not first:
         return
@@ -145,6 +146,21 @@ def _pictures(method: str, **ways: Any) -> dict[str, Any]:
             )
         return keys
     return {}
+
+
+def _create(folder: "RunFolder", recipe: str, overwrite: bool) -> None:
+    """By the first process; if it may not, no process goes on."""
+    from gan_core.distributed import any_rank, rank
+    from translate.errors import UserError
+
+    refused: UserError | None = None
+    if rank() == 0:
+        try:
+            folder.create(recipe, overwrite)
+        except UserError as error:
+            refused = error
+    if any_rank(refused is not None):
+        raise refused or UserError("the first process could not make the run folder")
 
 
 def _watch(run: "Run", folder: "RunFolder") -> tuple[bool, int]:

@@ -18,7 +18,6 @@ from translate.errors import TooLargeError, UserError, nearest
 from translate.model import describing, find_precision, load_network, read_model
 from translate.networks.fit import fit
 
-
 LARGEST_MADE = 2**24
 """Pixels that a picture may be enlarged to: a strip of 1 x 4000 would come to 256 x 1,024,000."""
 
@@ -88,10 +87,10 @@ class Translator:
             scale = self.at / min(height, width)
             if scale > 1 and height * width * scale**2 > LARGEST_MADE:
                 raise TooLargeError(
-                    f"{width} x {height} pixels with the shorter side at {self.at} are too many: "
-                    "translate it as it is with --at 0"
+                    f"{width} x {height} pixels are too many with the shorter side at {self.at}: "
+                    "translate them as they are with --at 0"
                 )
-            image = _scaled(image, *(max(1, round(side * scale)) for side in (height, width)))
+            image = resize(image, *(max(1, round(side * scale)) for side in (height, width)))
         return self.derived.seen(image) if self.derived else to_tensor(image)
 
     def _made(self, batch: Tensor) -> Tensor:
@@ -113,17 +112,6 @@ class Translator:
         if source.shape[2] == 4 and self.makes != 4 and not spent:
             return np.concatenate([with_channels(image, 3), source[:, :, 3:]], axis=2)
         return image
-
-
-def _scaled(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """``resize``, to which colours count as much as they are opaque."""
-    if image.shape[2] < 4 or image.shape[:2] == (height, width):
-        return resize(image, height, width)
-    alpha = image[..., 3:].astype(np.float32)
-    weighted = resize(np.dstack([image[..., :3] * alpha, alpha]), height, width)
-    colour = weighted[..., :3] / np.maximum(weighted[..., 3:], 1)  # 0 where there is none
-    limit = np.iinfo(image.dtype).max
-    return np.rint(np.dstack([colour, weighted[..., 3:]]).clip(0, limit)).astype(image.dtype)
 
 
 def _resized(made: Tensor, height: int, width: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Batches that are a pure function of (seed, position), whatever the pictures' layout on disk."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -44,14 +44,19 @@ class Stream:
     load: Callable[[Entry, Seed], dict[str, Tensor]]
     balanced: bool = False
 
-    def order(self) -> np.ndarray:
-        """Indices of the entries that make up an epoch, before they are shuffled."""
+    def order(self, epoch: int) -> np.ndarray:
+        """Indices of the entries that make up an epoch, before they are shuffled.
+
+        Which pictures of a small class come once more than the others goes round by epochs.
+        """
         if not self.balanced:
             return np.arange(len(self.entries))
         labels = np.array([entry.label for entry in self.entries])
         classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         largest = max(map(len, classes))
-        return np.concatenate([np.resize(members, largest) for members in classes])
+        return np.concatenate(
+            [np.resize(np.roll(m, -epoch * (largest % len(m))), largest) for m in classes]
+        )
 
 
 class Layout(Protocol):
@@ -70,6 +75,7 @@ class Layout(Protocol):
     prepare: Preparation
     names: dict[str, str]  # batch key -> what people call its pictures
     title: tuple[str, ...]  # of a run, after its method
+    found: dict[str, Any]  # recipe keys as the folders settle them: what a resumed run must find
     channels: dict[str, int]
     streams: Sequence[Stream]
     held_out: Sequence[Stream]  # to judge by; may be empty
@@ -127,11 +133,11 @@ class DataSet(Dataset[Item]):
         if not self.held_out:
             parts = [_hold_out(stream, validation_share) for stream in layout.streams]
             self.streams, self.held_out = [p[0] for p in parts], [p[1] for p in parts]
-        self._orders = [stream.order() for stream in self.streams]
+        self._orders = [(0, stream.order(0)) for stream in self.streams]
 
     def batches_per_epoch(self) -> int:
         """Batches until the longest stream has been seen once."""
-        return -(-max(map(len, self._orders)) // self.batch_size)
+        return -(-max(len(order) for _, order in self._orders) // self.batch_size)
 
     def __getitem__(self, position: int) -> Item:
         share = self.batch_size // self.world
@@ -146,8 +152,11 @@ class DataSet(Dataset[Item]):
         return Item(batch, broken)
 
     def _sample(self, number: int, n: int, broken: dict[str, str]) -> dict[str, Tensor] | None:
-        stream, order = self.streams[number], self._orders[number]
+        stream, (known, order) = self.streams[number], self._orders[number]
         epoch, place = divmod(n, len(order))
+        if epoch != known:
+            order = stream.order(epoch)
+            self._orders[number] = (epoch, order)
         slot = int(_shuffled(self.seed, number, epoch, len(order))[place])
         for offset in range(len(stream.entries)):
             entry = stream.entries[(order[slot] + offset) % len(stream.entries)]
@@ -156,6 +165,18 @@ class DataSet(Dataset[Item]):
             except BrokenImage as error:
                 broken[entry.name] = str(error)
         return None
+
+    def first(self, count: int, size: int) -> Iterator[dict[str, Tensor]]:
+        """The run's first ``count`` samples in batches of ``size``, the same in every process.
+
+        Of pictures whose sizes were left as they are, those of a batch's first shape.
+        """
+        for start in range(0, count, size):
+            batch: dict[str, Tensor] = {}
+            for stream in range(len(self.streams)):
+                drawn = (self._sample(stream, n, {}) for n in range(start, start + size))
+                batch |= _collated([sample for sample in drawn if sample is not None])
+            yield batch
 
     def held_out_batch(self, count: int) -> dict[str, Tensor]:
         """Up to ``count`` samples of each stream to judge by: held out, or else trained on."""
@@ -179,6 +200,10 @@ class DataSet(Dataset[Item]):
     def judges(self) -> bool:
         """Whether pictures were held out."""
         return all(stream.entries for stream in self.held_out)
+
+    def counts(self) -> dict[str, int]:
+        """How many samples each stream has to train on."""
+        return {stream.name: len(stream.entries) for stream in self.streams}
 
     def count_broken(self, broken: Mapping[str, str]) -> Mapping[str, tuple[int, int]]:
         """Of each stream: how many of its entries are among ``broken``, and how many there are."""
@@ -204,7 +229,7 @@ def _hold_out(stream: Stream, share: float) -> tuple[Stream, Stream]:
         passed += len(members)
         count = min(round(share * passed) - len(held), len(members) - 1)
         held |= {members[i * len(members) // count] for i in range(count)}
-    if len(held) < round(share * len(entries)):
+    if round(share * len(entries)) >= len(entries):
         raise ValueError(f"validation_share = {share} leaves none to train on")
     parts = [
         [e for i, e in enumerate(entries) if (i in held) == wanted] for wanted in (False, True)

@@ -52,6 +52,9 @@ def reference_layout(root: Path) -> dict[str, object]:
         raise UserError(
             f"{root} has neither trainA and trainB nor train: name folders by --domains"
         )
-    if all(folder.is_dir() for folder in judged):
+    there = [folder.is_dir() for folder in judged]
+    if any(there) and not all(there):
+        raise UserError(f"{root} has only one of {judged[0].name} and {judged[1].name}")
+    if all(there):
         keys["data.validation"] = [str(folder) for folder in judged]
     return keys

@@ -248,8 +248,19 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
     An axis that shrinks is averaged over the area of each new pixel, one that grows is
     interpolated by cubics, clipped to the range of the type; one that stays is left alone.
-    Channels do not mix: drop alpha first (``with_channels``), or hidden colours bleed out.
+    Of four channels the last is alpha, and colours count as much as they are opaque: hidden ones
+    do not bleed out.
     """
+    if image.shape[2] < 4 or image.shape[:2] == (height, width):
+        return _resized(image, height, width)
+    alpha = image[..., 3:].astype(np.float32)
+    weighted = _resized(np.dstack([image[..., :3] * alpha, alpha]), height, width)
+    colour = weighted[..., :3] / np.maximum(weighted[..., 3:], 1)  # 0 where nothing is opaque
+    limit = np.iinfo(image.dtype).max
+    return np.rint(np.dstack([colour, weighted[..., 3:]]).clip(0, limit)).astype(image.dtype)
+
+
+def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     shrunk = (min(width, image.shape[1]), min(height, image.shape[0]))
     for size, method in ((shrunk, cv2.INTER_AREA), ((width, height), cv2.INTER_CUBIC)):
         if size != (image.shape[1], image.shape[0]):

@@ -1,6 +1,6 @@
 """Pictures in classes: {"image": [B, C, H, W] in [-1, 1], "label": [B] int64}."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from translate.errors import UserError, nearest
 class Labelled:
     """images: a folder with a sub-folder of pictures for each class, whose name is the class's.
 
+    classes: the sub-folders to train on, in the order of their labels; all, where none is named.
     channels: 1 grey, 3 colour, 4 colour and alpha; pictures are converted.
     balance: each class is shown as often as the largest one; otherwise as often as it has pictures.
     validation: a folder of the same classes to judge by.
@@ -32,6 +33,7 @@ class Labelled:
         prepare: Preparation,
         *,
         images: str = "",
+        classes: tuple[str, ...] = (),
         channels: Channels = 3,
         balance: bool = True,
         validation: tuple[str] | tuple[()] = (),
@@ -39,21 +41,24 @@ class Labelled:
         if not images:
             raise UserError(f"give {self.wanted}")
         self.prepare = prepare
-        self.classes = _classes(Path(images))
+        self.classes = classes or _classes(Path(images))
         self.title = (Path(images).resolve().name,)
         self.names = {"image": self.title[0]}
         self.channels = {"image": channels, "label": len(self.classes)}
-        self.streams = [self._stream(images, balance)]
-        self.held_out = [self._stream(folder, balance) for folder in validation]
+        self.found = {"classes": self.classes}
+        self.streams = [self._stream(images, self.classes, balance)]
+        self.held_out = [
+            self._stream(folder, _classes(Path(folder)), False) for folder in validation
+        ]
 
     @staticmethod
     def channels_of(values: Mapping[str, Any]) -> dict[str, int]:
         """Without looking at the folder: as if there were two classes."""
         return {"image": values["channels"], "label": 2}
 
-    def _stream(self, folder: str, balance: bool) -> Stream:
+    def _stream(self, folder: str, names: Sequence[str], balance: bool) -> Stream:
         entries = []
-        for name in _classes(Path(folder)):
+        for name in names:
             if name not in self.classes:
                 raise UserError(
                     f"{folder} has a class {name!r} that is not trained on"

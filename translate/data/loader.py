@@ -1,6 +1,7 @@
 """Batches by position, made ahead of the training step by worker processes."""
 
 import itertools
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
@@ -69,10 +70,16 @@ class Batches:
 def resolve_workers(workers: Literal["auto"] | int, device: torch.device) -> int:
     """For "auto": none on a CPU, which the networks keep busy; up to four beside another device."""
     if workers == "auto":
-        return 0 if device.type == "cpu" else min(4, max(torch.get_num_threads() - 1, 1))
+        return 0 if device.type == "cpu" else min(4, max(_processors() - 1, 1))
     if workers < 0:
         raise ValueError(f"workers must be 0 or more, not {workers}")
     return workers
+
+
+def _processors() -> int:
+    """Of this process: torchrun's processes on a machine share its processors."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (usable or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _init_worker(_: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from translate.data.folders import pictures
 from translate.errors import UserError
@@ -43,7 +44,8 @@ def by_name(folder: Path) -> dict[str, Path]:
     """Relative path without suffix -> file."""
     found: dict[str, Path] = {}
     for path in pictures(folder):
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        # some systems write an umlaut as two characters
+        name = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
         if name in found:
             raise UserError(
                 f"{found[name]} and {path} have one name but for the suffix: rename or remove one"

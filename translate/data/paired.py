@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -82,6 +83,7 @@ class Paired:
         else:
             assert self.derived
             self.names, load = name_domains(names or self.derived.names, ()), self._load_derived
+        self.found = {"names": tuple(self.names.values())}
         # the domains' names, or else of which folder they are the halves
         self.title = tuple(self.names.values()) if domains else (_last(aligned or images),)
 
@@ -148,11 +150,11 @@ def _entries(folders: Sequence[str]) -> list[Entry]:
         return [Entry((path,)) for path in pictures(Path(folders[0]))]
     entries = [Entry(pair) for pair in match(Path(folders[0]), Path(folders[1]))]
     with ThreadPoolExecutor() as readers:
-        sizes = list(readers.map(_stored_sizes, entries))
+        sizes = list(readers.map(_sizes, entries))
     wrong = [
         _mismatch(entry, *size)
         for entry, size in zip(entries, sizes, strict=True)
-        if size and sorted(size[0]) != sorted(size[1])
+        if size and size[0] != size[1]
     ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -163,13 +165,23 @@ def _entries(folders: Sequence[str]) -> list[Entry]:
     return entries
 
 
-def _stored_sizes(entry: Entry) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """Height and width of both pictures as their headers say; None where one cannot be read."""
+def _sizes(entry: Entry) -> tuple[tuple[int, ...], ...] | None:
+    """Height and width of both pictures; None where one cannot be read.
+
+    As their headers say; two that differ are decoded, since EXIF data may turn them.
+    """
     try:
-        a, b = (read_header(path.read_bytes()) for path in entry.files)
-    except (OSError, BrokenImage, struct.error):
+        sizes = tuple(map(_stored_size, entry.files))
+        return sizes if sizes[0] == sizes[1] else tuple(read(f).shape[:2] for f in entry.files)
+    except (OSError, ValueError, struct.error):
         return None  # counted where it is trained on
-    return (a.height, a.width), (b.height, b.width)
+
+
+def _stored_size(path: Path) -> tuple[int, int]:
+    """Without reading the whole file, where its format allows it."""
+    with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        header = read_header(data)  # type: ignore[arg-type]
+    return header.height, header.width
 
 
 def _mismatch(entry: Entry, a: tuple[int, ...], b: tuple[int, ...]) -> str:

@@ -39,6 +39,7 @@ class Unpaired:
             raise UserError(f"give {self.wanted}")
         self.prepare = prepare
         self.names = name_domains(names, domains)
+        self.found = {"names": tuple(self.names.values())}
         self.title = tuple(self.names.values())
         self.channels = self.channels_of({"channels": channels})
         self.streams = self._streams(domains)

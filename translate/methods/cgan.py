@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gan_core import sampling
-from gan_core.adversary import Adversary, Judge
+from gan_core.adversary import Adversary
 from gan_core.losses.features import mean_feature_matching
 from gan_core.precision import upcast
 from gan_core.routing import Losses, Networks, Progress, Scene, Step, Update
@@ -89,17 +89,18 @@ class ConditionalGAN:
         # no values.
         of = label.tolist() if self.pool.size and not label.is_meta else None
         shown = self.pool.query(scene["fake"], of)
-        terms = self.adversary.discriminator("D", _judge(D, label), real, shown)
+        judge = _Judge(D, label)
+        terms = self.adversary.discriminator("D", judge, real, shown)
         if self.condition == "auxiliary":
-            both = named(D, real, label) + named(D, shown, label)
-            terms["class D"] = self.lambda_class * both
+            terms["class D"] = self.lambda_class * (judge.named(0) + judge.named(1))
         return terms
 
     def _generator(self, D: nn.Module, scene: Scene) -> Losses:
         label, fake = scene["label"], scene["fake"]
-        terms = self.adversary.generator("G", _judge(D, label), fake, scene["real"])
+        judge = _Judge(D, label)
+        terms = self.adversary.generator("G", judge, scene["real"], fake)
         if self.condition == "auxiliary":
-            terms["class G"] = self.lambda_class * named(D, fake, label)
+            terms["class G"] = self.lambda_class * judge.named(0)
         return terms
 
     def made(
@@ -125,16 +126,20 @@ def _latent(G: nn.Module) -> int:
     return G.latent
 
 
-def _judge(D: nn.Module, label: Tensor) -> Judge:
-    """D's scores of pictures of these classes, without the class logits that may stand beside."""
+class _Judge:
+    """D's scores of pictures of these classes; it keeps the class logits that stand beside them,
+    call by call, so that "auxiliary" need not run D again.
+    """
 
-    def judge(pictures: Tensor, features: bool = False) -> Tensor | list[Tensor]:
-        *seen, out = D(pictures, label, features=True)
+    def __init__(self, D: nn.Module, label: Tensor) -> None:
+        self.D, self.label = D, label
+        self.logits: list[Tensor] = []
+
+    def __call__(self, pictures: Tensor, features: bool = False) -> Tensor | list[Tensor]:
+        *seen, out = self.D(pictures, self.label, features=True)
+        self.logits.append(out[:, 1:])
         return [*seen, out[:, :1]] if features else out[:, :1]
 
-    return judge
-
-
-def named(D: nn.Module, pictures: Tensor, label: Tensor) -> Tensor:
-    """-log p(class | picture), the mean over the batch (Odena et al. 2017, equation 3)."""
-    return cross_entropy(upcast(D(pictures, label)[:, 1:]), label)
+    def named(self, call: int) -> Tensor:
+        """-log p(class | picture), the mean over the batch (Odena et al. 2017, equation 3)."""
+        return cross_entropy(upcast(self.logits[call]), self.label)

@@ -105,8 +105,8 @@ class CycleGAN:
         return terms[update](nets, scene)
 
     def _generators(self, nets: Networks, scene: Scene) -> Losses:
-        terms = self.adversary.generator("G", nets["D_Y"], scene["fake_y"], scene["y"])
-        terms |= self.adversary.generator("F", nets["D_X"], scene["fake_x"], scene["x"])
+        terms = self.adversary.generator("G", nets["D_Y"], scene["y"], scene["fake_y"])
+        terms |= self.adversary.generator("F", nets["D_X"], scene["x"], scene["fake_x"])
         terms["cycle x"] = self.lambda_cycle * l1(scene["cycled_x"], scene["x"])
         terms["cycle y"] = self.lambda_cycle * l1(scene["cycled_y"], scene["y"])
         if self.lambda_identity:

@@ -85,7 +85,7 @@ class Pix2Pix:
         return self.adversary.discriminator("D", D, scene["real pair"], shown, weight=0.5)
 
     def _generator(self, D: nn.Module, scene: Scene) -> Losses:
-        terms = self.adversary.generator("G", D, scene["fake pair"], scene["real pair"])
+        terms = self.adversary.generator("G", D, scene["real pair"], scene["fake pair"])
         if self.lambda_l1:
             terms["l1"] = self.lambda_l1 * l1(scene["fake"], scene["y"])
         return terms

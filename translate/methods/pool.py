@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_core.precision import upcast
+
 
 class HistoryPool:
     """Keeps up to ``size`` pictures; 0 keeps none and returns what it is given.
@@ -28,7 +30,7 @@ class HistoryPool:
         """[B, C, H, W] -> as many, detached: each is the one given or, with probability 1/2 once
         the pool is full, a random older one of its class, whose place the given one takes.
         """
-        images = images.detach()
+        images = upcast(images.detach())  # a step done again in fp32 is shown them too
         if self.size == 0:
             return images
         of = classes or [0] * len(images)

@@ -53,13 +53,16 @@ def folders(root: Path, *names: str) -> Path:
 
 
 def test_two_domains_of_the_reference(tmp_path: Path) -> None:
-    """Test folders, and one validation folder of two, are left alone."""
-    root = folders(tmp_path / "horse2zebra", "trainA", "trainB", "testA", "testB", "valA", "val")
+    """Test folders are left alone."""
+    root = folders(tmp_path / "horse2zebra", "trainA", "trainB", "testA", "testB", "val")
     keys = {
         "data.domains": [str(root / "trainA"), str(root / "trainB")],
         "data.names": ["horse2zebra-A", "horse2zebra-B"],
     }
     assert reference_layout(root) == keys
+    folders(root, "valA")
+    with pytest.raises(UserError, match="horse2zebra has only one of valA and valB"):
+        reference_layout(root)
     folders(root, "valB")
     judged = {"data.validation": [str(root / "valA"), str(root / "valB")]}
     assert reference_layout(root) == keys | judged

@@ -565,3 +565,16 @@ def test_resize_clips_what_cubics_overshoot() -> None:
     assert (result[:, :20] == 0).all()
     assert (result[:, -20:] == 255).all()
     assert (np.diff(result[0, 26:38, 0].astype(int)) >= 0).all()
+
+
+def test_hidden_colours_do_not_bleed_when_resized() -> None:
+    """An opaque red square on transparent black: every visible pixel stays red."""
+    for kind in (np.uint8, np.uint16):
+        image = np.zeros((16, 16, 4), kind)
+        image[5:11, 5:11] = (np.iinfo(kind).max, 0, 0, np.iinfo(kind).max)
+        for size in (8, 4, 37):
+            small = resize(image, size, size)
+            seen = small[..., 3] > np.iinfo(kind).max // 8
+            assert seen.any()
+            assert (small[seen][:, 0] > 0.98 * np.iinfo(kind).max).all()
+            assert (small[..., 1:3] == 0).all()

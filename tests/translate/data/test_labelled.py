@@ -165,9 +165,28 @@ def test_a_share_of_many_small_classes(tmp_path: Path) -> None:
 
 def test_a_share_that_would_take_a_class_whole_is_refused(tmp_path: Path) -> None:
     layout = labelled(classes(tmp_path, a=2, b=2))
-    assert len(DataSet(layout, 0, validation_share=0.6).streams[0].entries) == 2
-    with pytest.raises(ValueError, match=r"validation_share = 0\.7 leaves none to train on"):
-        DataSet(layout, 0, validation_share=0.7)
+    for share in (0.6, 0.8):
+        labels = [e.label for e in DataSet(layout, 0, validation_share=share).streams[0].entries]
+        assert labels == [0, 1], "of each class one is left"
+    with pytest.raises(ValueError, match=r"validation_share = 0\.9 leaves none to train on"):
+        DataSet(layout, 0, validation_share=0.9)
+
+
+def test_a_class_of_one_picture_is_trained_on(tmp_path: Path) -> None:
+    layout = labelled(classes(tmp_path, a=14, b=1))
+    data = DataSet(layout, 0, validation_share=0.1)
+    assert [entry.label for entry in data.streams[0].entries].count(1) == 1
+
+
+def test_which_pictures_come_once_more_goes_round(tmp_path: Path) -> None:
+    layout = labelled(classes(tmp_path, a=10, b=7))
+    times = np.zeros(17, int)
+    for epoch in range(7):
+        order = layout.streams[0].order(epoch)
+        assert sorted(np.bincount(order, minlength=17)[10:]) == [1] * 4 + [2] * 3
+        times += np.bincount(order, minlength=17)
+    assert (times[:10] == 7).all()
+    assert (times[10:] == 10).all()
 
 
 def test_a_validation_folder(tmp_path: Path) -> None:

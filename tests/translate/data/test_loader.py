@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
@@ -165,8 +166,11 @@ def test_workers_for_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_workers("auto", CPU) == 0
     assert resolve_workers(3, CPU) == 3
     gpu: Any = torch.device("cuda")
-    for cores, expected in ((1, 1), (2, 1), (4, 3), (64, 4)):
-        monkeypatch.setattr(torch, "get_num_threads", lambda cores=cores: cores)
+    for cores, processes, expected in ((1, 1, 1), (2, 1, 1), (4, 1, 3), (64, 1, 4), (16, 4, 3)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        monkeypatch.setattr(
+            os, "sched_getaffinity", lambda _, n=cores: set(range(n)), raising=False
+        )
         assert resolve_workers("auto", gpu) == expected
     with pytest.raises(ValueError, match="workers must be 0 or more"):
         resolve_workers(-1, CPU)

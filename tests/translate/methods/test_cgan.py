@@ -15,7 +15,7 @@ from gan_core import sampling
 from gan_core.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan_core.routing import route_matrix, trainable
 from gan_core.trainer import Trainer
-from translate.methods.cgan import DISCRIMINATOR, GENERATOR, ConditionalGAN, named
+from translate.methods.cgan import DISCRIMINATOR, GENERATOR, ConditionalGAN, _Judge
 
 Batch = dict[str, Tensor]
 SIZE, BATCH, CLASSES, LATENT, STEPS = 16, 4, 3, 5, 5
@@ -147,10 +147,12 @@ def test_naming_the_class_by_hand() -> None:
     pictures = torch.zeros(2, 3, 4, 4)
 
     class Fixed(nn.Module):
-        def forward(self, x: Tensor, label: Tensor) -> Tensor:
-            return row.expand(len(x), -1)
+        def forward(self, x: Tensor, label: Tensor, features: bool) -> list[Tensor]:
+            return [row.expand(len(x), -1)]
 
-    cost = named(Fixed(), pictures, torch.tensor([2, 0]))
+    judge = _Judge(Fixed(), torch.tensor([2, 0]))
+    assert torch.equal(judge(pictures), row[:, :1].expand(2, -1))
+    cost = judge.named(0)
     assert cost.item() == pytest.approx((math.log(8 / 5) + math.log(8)) / 2, rel=1e-14)
 
 

@@ -197,3 +197,12 @@ def test_a_class_for_every_picture() -> None:
 def test_negative_size_is_refused() -> None:
     with pytest.raises(ValueError, match="pool_size must be 0 or more pictures, not -1"):
         HistoryPool(-1)
+
+
+def test_what_was_made_in_16_bits_is_shown_in_32() -> None:
+    """A step done again in fp32 meets pictures of the steps before it, without autocast."""
+    pool = HistoryPool(1)
+    pool.query(torch.ones(1, 1, 2, 2, dtype=torch.bfloat16))
+    assert pool.images[0].dtype == torch.float32
+    shown = [pool.query(torch.zeros(1, 1, 2, 2, dtype=torch.bfloat16)) for _ in range(9)]
+    assert {picture.dtype for picture in shown} == {torch.float32}
