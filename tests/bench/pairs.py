@@ -11,6 +11,8 @@ at the training size, mean over pictures, values in 0..1:
     made      L1 and SSIM of what the model makes to the true picture
     mean      the same of the mean training target
     nearest   the same of the target whose own input is nearest to the test input (mean square)
+    at N      (nuclei) the same of the test pictures at their own sizes, converted with --at N; 0 is
+              without scaling
 
 and label maps by the share of pixels of the right class (nucleus or not, at one half), beside the
 share that the more frequent class has. Emoji are compared on white; "alpha" is the intersection
@@ -27,7 +29,7 @@ import torch
 from common import load, nearest, report, shrink, translate
 from kornia.metrics import ssim
 
-from translate.data.image import find
+from translate.data.image import find, read, with_channels
 
 Figures = dict[str, Any]
 
@@ -35,6 +37,17 @@ Figures = dict[str, Any]
 def likeness(real: np.ndarray, made: np.ndarray) -> Figures:
     a, b = (torch.from_numpy(x).permute(0, 3, 1, 2) for x in (real, made))
     return {"l1": float((a - b).abs().mean()), "ssim": float(ssim(a, b, 11).mean())}
+
+
+def at_own_size(work: Path, test: tuple[Path, Path], at: int) -> Figures:
+    """Mean over pictures, which may differ in size."""
+    target = work / f"made-at-{at}"
+    translate("convert", work / "run", test[0], target, "--at", at)
+    found = [
+        likeness(*(with_channels(read(p), 3)[None].astype(np.float32) / 255 for p in pair))
+        for pair in zip(find(test[1]), find(target), strict=True)
+    ]
+    return {name: float(np.mean([one[name] for one in found])) for name in ("l1", "ssim")}
 
 
 def opaque(images: np.ndarray) -> np.ndarray:
@@ -78,6 +91,9 @@ def main() -> None:
     figures["made"] = likeness(real, made)
     figures["mean"] = likeness(real, mean)
     figures["nearest"] = likeness(real, load(nearby, size, 3))
+    if asked.task != "emoji":
+        for at in (size, 0):
+            figures[f"at {at}"] = at_own_size(work, folders["test"], at)
     if asked.task == "labels":
         inside = real >= 0.5
         figures["right"] = float((inside == (made >= 0.5)).mean())

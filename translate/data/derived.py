@@ -32,7 +32,7 @@ class Colour:
     """Grey to colour in CIE L*a*b*: the lightness is given, a* and b* are to be found.
 
     Input L / 50 - 1, output (a, b) / 110, as in pix2pix's colourisation (Isola et al. 2017, section
-    3.3 after Zhang et al. 2016); white point D65. The result keeps the lightness it was given
+    4.5, after Zhang et al. 2016); white point D65. The result keeps the lightness it was given
     where sRGB has such a colour; elsewhere its channels are clipped.
     """
 
@@ -61,7 +61,7 @@ def _lab(image: np.ndarray) -> Tensor:
 
 
 class Fill:
-    """A picture with holes, to be filled (Pathak et al. 2016; Isola et al. 2017, figure 8).
+    """A picture with holes, to be filled (Pathak et al. 2016).
 
     The input's fourth channel is 1 where the picture is known and -1 in a hole, where its colours
     are 0; so pictures to convert mark their holes by transparency (alpha below one half). What is
