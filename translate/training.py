@@ -46,7 +46,7 @@ class Run:
             "method": self.recipe.method,
             "networks": {name: self.describe[name] for name in self.method.averaged},
             "size": self.recipe.size,
-            "at": self.recipe.size if self.data.layout.prepare.scales and self._whole() else None,
+            "at": self.recipe.size if self.data.layout.prepare.squares and self._whole() else None,
             "range": [-1, 1],
             "recipe": self.recipe.header(),
             **self.data.layout.header(self.method.translations),

@@ -11,8 +11,8 @@ at the training size, mean over pictures, values in 0..1:
     made      L1 and SSIM of what the model makes to the true picture
     mean      the same of the mean training target
     nearest   the same of the target whose own input is nearest to the test input (mean square)
-    at N      (nuclei) the same of the test pictures at their own sizes, converted with --at N; 0 is
-              without scaling
+    own size  (nuclei) the same of the test pictures at their own sizes, by what --at said; "" is
+              the default, the square that was trained on
 
 and label maps by the share of pixels of the right class (nucleus or not, at one half), beside the
 share that the more frequent class has. Emoji are compared on white; "alpha" is the intersection
@@ -39,10 +39,10 @@ def likeness(real: np.ndarray, made: np.ndarray) -> Figures:
     return {"l1": float((a - b).abs().mean()), "ssim": float(ssim(a, b, 11).mean())}
 
 
-def at_own_size(work: Path, test: tuple[Path, Path], at: int) -> Figures:
+def at_own_size(work: Path, test: tuple[Path, Path], name: str, words: tuple[Any, ...]) -> Figures:
     """Mean over pictures, which may differ in size."""
-    target = work / f"made-at-{at}"
-    translate("convert", work / "run", test[0], target, "--at", at)
+    target = work / f"own-size{name}"
+    translate("convert", work / "run", test[0], target, *words)
     found = [
         likeness(*(with_channels(read(p), 3)[None].astype(np.float32) / 255 for p in pair))
         for pair in zip(find(test[1]), find(target), strict=True)
@@ -92,8 +92,14 @@ def main() -> None:
     figures["mean"] = likeness(real, mean)
     figures["nearest"] = likeness(real, load(nearby, size, 3))
     if asked.task != "emoji":
-        for at in (size, 0):
-            figures[f"at {at}"] = at_own_size(work, folders["test"], at)
+        views: dict[str, tuple[Any, ...]] = {
+            "": (),
+            f"--at {size}": ("--at", size),
+            "--at 0": ("--at", 0),
+        }
+        figures["own size"] = {
+            name: at_own_size(work, folders["test"], name, words) for name, words in views.items()
+        }
     if asked.task == "labels":
         inside = real >= 0.5
         figures["right"] = float((inside == (made >= 0.5)).mean())

@@ -22,7 +22,7 @@ def convert(
         typer.Option(
             min=0,
             help="Translate at this shorter side in pixels, then scale back; 0: as they are "
-            "[default: 0, or a U-Net's training size].",
+            "[default: 0, or the square that a U-Net was trained on].",
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one shape at a time.")] = 8,

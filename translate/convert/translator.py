@@ -28,8 +28,9 @@ class Translator:
     net: made for [-1, 1]; channels: what it takes and what it makes. Pictures of other channels
     are converted; alpha that the network does not know is kept and put back on its picture.
     derived: for a network whose input is made of the picture, see ``translate.data.derived``.
-    at: the shorter side in pixels at which the network sees the pictures; what it makes is enlarged
-        or shrunk back to the pictures' size. None: as they are.
+    at: the shorter side in pixels at which the network sees the pictures; what it made is brought
+        back to the pictures' size. None: as they are. square: the longer side as well, out of
+        proportion, as "resize_crop" trains.
     noise: None for dropout off and batch norms' running statistics. A number for pix2pix's noise:
         dropout on and the picture's own statistics; it seeds the noise together with the picture,
         so that a picture's result depends on nothing else.
@@ -46,13 +47,14 @@ class Translator:
         at: int | None = None,
         derived: Derived | None = None,
         noise: int | None = None,
+        square: bool = False,
     ) -> None:
         self.net = net.to(device).eval().requires_grad_(False)
         self.takes, self.makes = channels
         if derived:
             self.takes, self.makes = 4 if derived.spends_alpha else 3, 3
         self.device, self.precision, self.at = device, precision, at
-        self.derived, self.noise = derived, noise
+        self.derived, self.noise, self.square = derived, noise, square
         if noise is not None:
             _make_noisy(self.net)
         # One by one costs nothing on a CPU, and a batch's size may change how sums are rounded;
@@ -85,12 +87,13 @@ class Translator:
         if self.at is not None:
             height, width = image.shape[:2]
             scale = self.at / min(height, width)
-            if scale > 1 and height * width * scale**2 > LARGEST_MADE:
+            if not self.square and scale > 1 and height * width * scale**2 > LARGEST_MADE:
                 raise TooLargeError(
                     f"{width} x {height} pixels are too many with the shorter side at {self.at}: "
                     "translate them as they are with --at 0"
                 )
-            image = resize(image, *(max(1, round(side * scale)) for side in (height, width)))
+            sides = (max(1, round(side * scale)) for side in (height, width))
+            image = resize(image, *((self.at, self.at) if self.square else sides))
         return self.derived.seen(image) if self.derived else to_tensor(image)
 
     def _made(self, batch: Tensor) -> Tensor:
@@ -151,7 +154,8 @@ def open_translator(
 ) -> tuple[Translator, dict[str, Any]]:
     """The model's translation to the domain ``to`` (default: its first), and its description.
 
-    at: as for ``Translator``; None: as the model's header says, 0: at the pictures' own size.
+    at: as for ``Translator``; 0: at the pictures' own size; None: as the model's header says, which
+        is that or the square that it was trained on.
     """
     tensors, header = read_model(path)
     if not header.get("translations"):
@@ -168,7 +172,8 @@ def open_translator(
         name = chosen["network"]
         channels = (header["channels"][chosen["from"]], header["channels"][chosen["to"]])
         derived = DERIVED[header["derived"]] if "derived" in header else None
+        square = at is None
         at = int(header.get("at") or 0) if at is None else at
     net = load_network(path, tensors, header, name)
     precision = find_precision(precision, device)
-    return Translator(net, channels, device, precision, at or None, derived, noise), chosen
+    return Translator(net, channels, device, precision, at or None, derived, noise, square), chosen

@@ -34,7 +34,7 @@ class Preparation:
         self.preprocess, self.flip = PREPROCESS[preprocess], flip
         self.augment = augmenter(list(augment)) if augment else None
         self.keeps_sizes = preprocess == "none"
-        self.scales = preprocess in ("resize_crop", "scale_width")  # by about the shorter side
+        self.squares = preprocess == "resize_crop"  # shows all of a picture, as a square
 
     def __call__(
         self, image: np.ndarray, seed: tuple[int, ...] | None, colours: bool = True

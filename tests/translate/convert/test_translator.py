@@ -391,16 +391,33 @@ def test_pictures_of_any_size_and_kind(
 
 
 @pytest.mark.parametrize("name", ["colourise", "inpaint"])
-def test_a_unet_sees_pictures_at_its_training_size_unless_told_otherwise(
-    trained: Callable[[str], Path], command: Callable[..., Any], tmp_path: Path, name: str
+@pytest.mark.parametrize("width", [100, 140])
+def test_a_unet_sees_pictures_in_its_training_square_unless_told_otherwise(
+    trained: Callable[[str], Path],
+    command: Callable[..., Any],
+    tmp_path: Path,
+    name: str,
+    width: int,
 ) -> None:
-    write(tmp_path / "a.png", with_holes(100, 140, np.uint8)[0])
+    write(tmp_path / "a.png", with_holes(100, width, np.uint8)[0])
     made = {}
     for at in ((), ("--at", 64), ("--at", 0), ("--at", 100)):
         words = ("convert", trained(name), tmp_path / "a.png", tmp_path / "b.png", *at)
         assert command(*words, "--device", "cpu", "--overwrite").code == 0
         made[at] = (tmp_path / "b.png").read_bytes()
-    assert made[()] == made["--at", 64] != made["--at", 0] == made["--at", 100]
+    assert made["--at", 64] != made["--at", 0] == made["--at", 100]
+    assert (made[()] == made["--at", 64]) == (width == 100), "a square is in proportion"
+
+
+def test_the_square_is_what_the_network_is_shown(
+    trained: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator, _ = open_translator(trained("colourise"), None, CPU, "fp32")
+    seen = []
+    translator.net.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[2:]))
+    (made,) = translator([np.zeros((1, 3000, 3), np.uint8)])
+    assert seen == [(64, 64)]
+    assert made.shape == (1, 3000, 3)
 
 
 def both(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -535,7 +552,7 @@ def test_holes_are_filled_by_the_network_and_the_rest_is_kept(
     net = load_network(run, *load_model(run / "model.safetensors"), "G").eval()
     with torch.inference_mode():
         network = to_image(net(x[None])[0], dtype)
-    translator, _ = open_translator(run, None, CPU, "fp32")
+    translator, _ = open_translator(run, None, CPU, "fp32", at=0)
     (made,) = translator([image])
     assert made.dtype == dtype
     np.testing.assert_array_equal(made, np.where(known[..., None], image[..., :3], network))
