@@ -114,12 +114,21 @@ def pair(
 def check(
     folders: Annotated[list[Path], typer.Argument(help="Folders of pictures, one per domain.")],
     size: Annotated[int, typer.Option(min=4, help="The size to train at.")] = 256,
+    paired: Annotated[
+        bool, typer.Option("--paired", help="Two folders of pairs: names and sizes must agree.")
+    ] = False,
 ) -> None:
     """Read every picture as training would and report what it would meet."""
     from translate.cli.progress import bar
     from translate.data.check import inspect
     from translate.data.folders import pictures
+    from translate.data.paired import entries_of
+    from translate.errors import UserError
 
+    if paired:
+        if len(folders) != 2:
+            raise UserError(f"--paired takes two folders, not {len(folders)}")
+        typer.echo(f"{len(entries_of([str(folder) for folder in folders]))} pairs")
     broken = 0
     for folder in folders:
         paths = pictures(folder)

@@ -88,7 +88,7 @@ class Paired:
         self.title = tuple(self.names.values()) if domains else (_last(aligned or images),)
 
         def stream(folders: Sequence[str]) -> list[Stream]:
-            return [Stream(" and ".join(self.names.values()), _entries(folders), load)]
+            return [Stream(" and ".join(self.names.values()), entries_of(folders), load)]
 
         self.streams = stream(domains or (aligned or images,))
         self.held_out = stream(validation) if validation else []
@@ -144,7 +144,7 @@ def _last(folder: str) -> str:
     return path.parent.name if path.name == "train" else path.name
 
 
-def _entries(folders: Sequence[str]) -> list[Entry]:
+def entries_of(folders: Sequence[str]) -> list[Entry]:
     """The samples of one folder or, matched by name and compared in size, of two."""
     if len(folders) == 1:
         return [Entry((path,)) for path in pictures(Path(folders[0]))]

@@ -93,3 +93,13 @@ def test_several_folders_and_only_broken_pictures(
 
 def test_a_missing_folder(tmp_path: Path, mistake: Callable[..., str]) -> None:
     mistake("data", "check", tmp_path / "missing", says=("there is no folder",))
+
+
+def test_pairs_are_checked_as_training_would(
+    tmp_path: Path, draw: Callable[..., Path], command: Callable[..., Any], mistake: Any
+) -> None:
+    a, b = draw(tmp_path / "a", 3), draw(tmp_path / "b", 3)
+    assert command("data", "check", a, b, "--paired").out.startswith("3 pairs\n")
+    mistake("data", "check", a, "--paired", says=("two folders, not 1",))
+    (b / "01.png").unlink()
+    mistake("data", "check", a, b, "--paired", says=("1 only in", "01.png"))
