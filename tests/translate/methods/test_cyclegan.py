@@ -374,3 +374,28 @@ def test_resumed_training_is_the_same_training() -> None:
         resumed.step(data)
     for name in whole:
         assert furthest(whole[name], second[name]) == 0
+
+
+class Overflowing(CycleGAN):
+    """Whose discriminators' losses are not finite in 16 bits in every second step."""
+
+    done = 0
+
+    def observe(self, logs: Any) -> None:
+        self.done += 1
+
+    def losses(self, update: Update, nets: Any, scene: Any) -> dict[str, Tensor]:
+        terms = super().losses(update, nets, scene)
+        if update == DISCRIMINATORS and torch.is_autocast_enabled("cpu") and self.done % 2:
+            terms["D_X"] = terms["D_X"] * math.inf
+        return terms
+
+
+def test_a_step_done_again_in_fp32_may_look_into_a_history_of_16_bits() -> None:
+    nets, method = networks(dtype=torch.float32), Overflowing(pool_size=1)
+    made = optimizers(nets, method.updates)
+    training = Trainer(method, nets, made, 100, lambda step, steps: 1.0, precision="bf16")
+    one_by_one = ({key: x[:1] for key, x in pair.items()} for pair in batches(torch.float32))
+    for _ in range(16):
+        training.step(one_by_one)
+    assert (training.counts["redone"], training.counts["skipped"]) == (8, 0)
