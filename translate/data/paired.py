@@ -27,7 +27,8 @@ class Paired:
 
     domains: two folders, whose pictures belong together by name (sub-folder and stem);
     aligned: a folder of pictures whose left half is the input and whose right half the target, or,
-        with direction = "right-to-left", the other way round;
+        with direction = "right-to-left", the other way round (the middle column of an odd width
+        belongs to neither);
     images: a folder of pictures of which ``derive`` makes the inputs: "colour" (grey to colour, in
         L*a*b*) or "fill" (holes to be filled).
 
