@@ -16,7 +16,6 @@ from translate.data.image import resize, with_channels
 from translate.data.tensors import to_image, to_tensor
 from translate.errors import TooLargeError, UserError, nearest
 from translate.model import describing, find_precision, load_network, read_model
-from translate.networks.fit import fit
 
 LARGEST_MADE = 2**24
 """Pixels that a picture may be enlarged to: a strip of 1 x 4000 would come to 256 x 1,024,000."""
@@ -100,11 +99,9 @@ class Translator:
         """The network's pictures on the host, in float32."""
         if self.noise is not None:
             torch.manual_seed(crc32(batch.numpy().tobytes(), self.noise))
-        multiple, smallest = getattr(self.net, "multiple", 1), getattr(self.net, "smallest", 1)
         with autocast(self.precision, self.device):
-            made = upcast(self.net(fit(batch, multiple, smallest).to(self.device)))
-        height, width = batch.shape[2:]
-        return made[:, :, :height, :width].cpu()
+            made: Tensor = upcast(self.net(batch.to(self.device)))
+        return made.cpu()
 
     def _finish(self, made: Tensor, source: np.ndarray) -> np.ndarray:
         size = source.shape[:2]

@@ -12,5 +12,7 @@ def fit(batch: Tensor, multiple: int, smallest: int) -> Tensor:
     height, width = batch.shape[2:]
     sides = [max(smallest, -(-side // multiple) * multiple) for side in (height, width)]
     extra = (0, sides[1] - width, 0, sides[0] - height)
+    if not any(extra):
+        return batch
     mirror = extra[1] < width and extra[3] < height
     return pad(batch, extra, mode="reflect" if mirror else "replicate")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gan_core.blocks.initialisation import Init, initialise
 from gan_core.blocks.normalisation import Norm, norm_layer
+from translate.networks.fit import fit
 
 
 class ResidualBlock(nn.Module):
@@ -35,18 +36,16 @@ class ResidualBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """[B, in_channels, H, W] -> [B, out_channels, H, W] in [-1, 1]; H and W multiples of 4.
+    """[B, in_channels, H, W] -> [B, out_channels, H, W] in [-1, 1]; H and W of any size.
 
     c7s1-64, d128, d256, ``blocks`` x R256, u128, u64, c7s1-out, tanh, in the paper's notation.
     Parameters: 11,378,179 with 9 blocks, 7,837,699 with 6 (3 to 3 channels, instance norm).
 
     size: of the training pictures; with blocks = "auto" it chooses 6 blocks up to 128 pixels and 9
         from 256, as the paper does (the step is put at 192).
-    Deviation: with norm = "none" convolutions keep their bias (the authors' code drops it).
+    Deviations: sides below 8 or no multiples of 4 are extended by mirroring, and the output is cut
+        back; with norm = "none" convolutions keep their bias (the authors' code drops it).
     """
-
-    multiple = 4  # two halvings
-    smallest = 8  # instance norm needs more than one value after them
 
     def __init__(
         self,
@@ -95,5 +94,7 @@ class ResnetGenerator(nn.Module):
         initialise(self, init, init_gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.model(x)
-        return out
+        height, width = x.shape[2:]
+        # two halvings, after which instance norm needs more than one value
+        out: Tensor = self.model(fit(x, 4, smallest=8))
+        return out[:, :, :height, :width]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from translate.networks.fit import fit
 from translate.networks.resnet import ResnetGenerator
 
 
@@ -128,16 +129,15 @@ def test_dropout_is_random_only_in_training() -> None:
     assert torch.equal(net(x), net(x))
 
 
-def test_sides_are_rounded_up_to_multiples() -> None:
-    """What the class says of ``multiple`` and ``smallest`` is so."""
-    net = ResnetGenerator(3, 3, 8, filters=4, blocks=1)
-    step, smallest = ResnetGenerator.multiple, ResnetGenerator.smallest
-    assert net(torch.randn(1, 3, smallest, smallest)).shape[2:] == (smallest, smallest)
-    for side in range(smallest, smallest + 2 * step):
-        made = net(torch.randn(1, 3, side, side)).shape[2:]
-        assert made == (-(-side // step) * step,) * 2
-    with pytest.raises(ValueError, match="more than 1 spatial element"):
-        net(torch.randn(1, 3, smallest - step, smallest - step))
+def test_pictures_of_any_size_come_back_at_their_size() -> None:
+    net = ResnetGenerator(3, 3, 8, filters=4, blocks=1).double()
+    for height, width in ((1, 1), (4, 8), (8, 8), (9, 15), (255, 257)):
+        x = torch.randn(1, 3, height, width, dtype=torch.float64)
+        larger = fit(x, 4, smallest=8)
+        assert all(side >= 8 and side % 4 == 0 for side in larger.shape[2:])
+        assert torch.equal(net(x), net(larger)[:, :, :height, :width])
+    mirrored = fit(torch.arange(10.0).expand(1, 1, 10, 10), 4, smallest=8)
+    assert mirrored[0, 0, 0].tolist() == [*range(10), 8, 7], "no stripes for instance norm to see"
 
 
 @pytest.mark.parametrize(
