@@ -20,6 +20,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+
+class WorldError(ValueError):
+    """A state is of another number of processes; the message says of how many."""
+
+
 BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 
 
@@ -101,15 +106,15 @@ def _packed(value: Any) -> bytes:
 def own(parts: Sequence[Any]) -> Any:
     """This process's part of what ``gather`` returned, in this run or an earlier one.
 
-    ValueError if another number of processes had gathered parts that differ.
+    WorldError if another number of processes had gathered parts that differ.
     """
-    if len(parts) != world() and len({_packed(part) for part in parts}) == 1:
-        return parts[0]
-    if len(parts) != world():
-        raise ValueError(
+    if len(parts) == world():
+        return parts[rank()]
+    if len({_packed(part) for part in parts}) > 1:
+        raise WorldError(
             f"this is of a run of {len(parts)} processes, not {world()}: start {len(parts)}"
         )
-    return parts[rank()]
+    return parts[0]
 
 
 def _laid_end_to_end(tensors: Sequence[Tensor]) -> Iterator[Tensor]:

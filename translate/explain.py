@@ -24,6 +24,9 @@ def routes(
     channels = LAYOUTS[made.data].channels_of(recipe.values["data"])
     with torch.device("meta"):
         nets, _ = recipe.make_networks(made, channels)
-        pictures = {k: torch.empty(2, n, recipe.size, recipe.size) for k, n in channels.items()}
-        batch = pictures | {k: torch.zeros(2, dtype=torch.long) for k in channels if k == "label"}
+        side, label = recipe.size, torch.zeros(2, dtype=torch.long)
+        batch = {
+            key: label if key == "label" else torch.empty(2, count, side, side)
+            for key, count in channels.items()
+        }
     return route_matrix(made, nets, batch)

@@ -19,6 +19,7 @@ from gan_core.optimizers import OPTIMIZERS
 from gan_core.schedules import POLICIES
 from gan_core.trainer import Trainer
 from translate.data.dataset import DataSet
+from translate.data.folders import reference_layout
 from translate.data.loader import Batches
 from translate.data.preparation import Preparation
 from translate.data.sets import LAYOUTS
@@ -171,6 +172,27 @@ def resolve(
     for key in PATHS & values["data"].keys():
         values["data"][key] = _absolute(values["data"][key])
     return Recipe(values, document)
+
+
+def pictures_of(method: str, **ways: Any) -> dict[str, Any]:
+    """Recipe keys of the pictures' folders as a command names them, None for the ways not taken.
+
+    ways: keys of [data], and ``dataset`` (``translate.data.folders.reference_layout``). UserError
+    for more than one, and for one that the method's pictures cannot be given in.
+    """
+    given = {way: value for way, value in ways.items() if value is not None}
+    if len(given) > 1:
+        raise UserError(f"name the pictures in one way: {' or '.join(f'--{way}' for way in given)}")
+    if not given:
+        return {}
+    ((way, value),) = given.items()
+    keys = reference_layout(Path(value)) if way == "dataset" else {f"data.{way}": value}
+    layout = LAYOUTS[find_method(method).data]
+    if not {key.removeprefix("data.") for key in keys} <= keywords(layout).keys():
+        raise UserError(
+            f"what --{way} names is not what {method} is trained on: give {layout.wanted}"
+        )
+    return keys
 
 
 def suits(maker: Callable[..., Any], shape: Mapping[str, int]) -> bool:

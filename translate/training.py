@@ -137,26 +137,37 @@ def folder_of(run_: Run, path: Path) -> RunFolder:
         return RunFolder(path, **run_.recipe.keywords("run", RunFolder))
 
 
+def begin(run_: Run, folder: RunFolder, overwrite: bool) -> None:
+    """Make the run's folder, by the first process; if that may not, no process goes on."""
+    refused: UserError | None = None
+    if distributed.rank() == 0:
+        try:
+            folder.create(run_.recipe.toml(), overwrite)
+        except UserError as error:
+            refused = error
+    if distributed.any_rank(refused is not None):
+        raise refused or UserError("the first process could not make the run folder")
+
+
 def restore(run_: Run, folder: RunFolder, say: Say) -> None:
     """Put the run where the folder's newest readable checkpoint stands."""
     trainer = run_.trainer
     state = _to_device(folder.latest(say), run_.device)
+    pictures = run_.data.counts()
     try:
-        distributed.own(state["trainer"]["method"])
-    except ValueError as error:
-        raise UserError(f"{folder.path} cannot be resumed so: {error}") from None
-    try:
+        before = state["pictures"]
         trainer.load_state_dict(state["trainer"])
+    except distributed.WorldError as error:
+        raise UserError(f"{folder.path} cannot be resumed so: {error}") from None
     except (KeyError, RuntimeError, ValueError) as error:
         raise UserError(
             f"the checkpoint of {folder.path} does not fit its recipe.toml, which was changed: "
             f"{' '.join(str(error).split())[:200]}"
         ) from None
-    pictures = run_.data.counts()
-    if state["pictures"] != pictures:
+    if before != pictures:
         say(
-            f"the pictures are not those that the run began with ({state['pictures']}, now "
-            f"{pictures}): it goes on, but not as it would have gone"
+            f"the pictures are not those that the run began with ({before}, now {pictures}): "
+            "it goes on, but not as it would have gone"
         )
     done = trainer.counts["step"]
     if len(set(distributed.gather(done))) > 1:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomlkit
+import torch
 
 from gan_core.checkpoint import load_model, save_model
 from translate.data.image import read, write
@@ -344,3 +345,14 @@ def test_a_resumed_run_keeps_its_classes_and_tells_of_other_pictures(
     assert "the pictures are not those that the run began with" in told.err
     (here / "classes" / first).rename(here / "classes" / "renamed")
     mistake(*resume, 5, says=(f"there is no folder {here / 'classes' / first}",))
+
+
+def test_a_checkpoint_of_another_version_is_one_line(
+    pictures: Path, command: Command, mistake: Mistake, here: Path
+) -> None:
+    assert command(*tiny("cgan", "--images", pictures / "classes", "--out", "a")).code == 0
+    (path,) = (here / "a/checkpoints").iterdir()
+    state = torch.load(path)
+    for missing in state:
+        torch.save({key: state[key] for key in state if key != missing}, path)
+        mistake("train", "cgan", "--resume", "a", "--steps", 3, says=("does not fit", missing))

@@ -74,12 +74,12 @@ def train(
     from translate.cli.progress import say
     from translate.device import find_device
     from translate.errors import UserError
-    from translate.recipe import resolve
+    from translate.recipe import pictures_of, resolve
     from translate.recipe_file import default_recipe, parse_override, read
     from translate.schema import blaming
-    from translate.training import build, expect, folder_of, open_run, restore
+    from translate.training import begin, build, expect, folder_of, open_run, restore
 
-    pictures = _pictures(
+    pictures = pictures_of(
         method, domains=domains and list(domains), aligned=aligned, images=images, dataset=dataset
     )
     given = list(pictures.items())
@@ -109,7 +109,7 @@ def train(
                 _print_expectation(expected)
             return
         if resume is None:
-            _create(folder, chosen.toml(), overwrite)
+            begin(run, folder, overwrite)
         with folder.held() if first else nullcontext():
             if resume is not None:
                 restore(run, folder, tell)
@@ -124,43 +124,6 @@ def train(
         f"with: translate train {method} --resume {shlex.quote(str(path))}"
     )
     sys.exit(128 + signal_number)
-
-
-def _pictures(method: str, **ways: Any) -> dict[str, Any]:
-    """[data] keys of the pictures' folders, named in one way at most, and one the method knows."""
-    from translate.data.folders import reference_layout
-    from translate.data.sets import LAYOUTS
-    from translate.errors import UserError
-    from translate.methods import find_method
-    from translate.schema import keywords
-
-    given = {way: value for way, value in ways.items() if value is not None}
-    if len(given) > 1:
-        raise UserError(f"name the pictures in one way: {' or '.join(f'--{way}' for way in given)}")
-    layout = LAYOUTS[find_method(method).data]
-    for way, value in given.items():
-        keys = reference_layout(Path(value)) if way == "dataset" else {f"data.{way}": value}
-        if not {key.removeprefix("data.") for key in keys} <= keywords(layout).keys():
-            raise UserError(
-                f"what --{way} names is not what {method} is trained on: give {layout.wanted}"
-            )
-        return keys
-    return {}
-
-
-def _create(folder: "RunFolder", recipe: str, overwrite: bool) -> None:
-    """By the first process; if it may not, no process goes on."""
-    from gan_core.distributed import any_rank, rank
-    from translate.errors import UserError
-
-    refused: UserError | None = None
-    if rank() == 0:
-        try:
-            folder.create(recipe, overwrite)
-        except UserError as error:
-            refused = error
-    if any_rank(refused is not None):
-        raise refused or UserError("the first process could not make the run folder")
 
 
 def _watch(run: "Run", folder: "RunFolder") -> tuple[bool, int]:

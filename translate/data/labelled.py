@@ -81,7 +81,7 @@ class Labelled:
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    """Names of the sub-folders, sorted; UserError unless there are two with pictures, or more."""
+    """Names of the sub-folders, sorted; UserError unless there are two or more."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
     names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))

@@ -1,5 +1,7 @@
 """Pictures of any size for networks that take only some."""
 
+from collections.abc import Callable
+
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -16,3 +18,11 @@ def fit(batch: Tensor, multiple: int, smallest: int) -> Tensor:
         return batch
     mirror = extra[1] < width and extra[3] < height
     return pad(batch, extra, mode="reflect" if mirror else "replicate")
+
+
+def at_any_size(
+    net: Callable[[Tensor], Tensor], batch: Tensor, multiple: int, smallest: int
+) -> Tensor:
+    """``net`` on the extended batch, its output cut back to the batch's own sides."""
+    height, width = batch.shape[2:]
+    return net(fit(batch, multiple, smallest))[:, :, :height, :width]

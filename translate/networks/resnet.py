@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gan_core.blocks.initialisation import Init, initialise
 from gan_core.blocks.normalisation import Norm, norm_layer
-from translate.networks.fit import fit
+from translate.networks.fit import at_any_size
 
 
 class ResidualBlock(nn.Module):
@@ -94,7 +94,5 @@ class ResnetGenerator(nn.Module):
         initialise(self, init, init_gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
         # two halvings, after which instance norm needs more than one value
-        out: Tensor = self.model(fit(x, 4, smallest=8))
-        return out[:, :, :height, :width]
+        return at_any_size(self.model, x, 4, smallest=8)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gan_core.blocks.initialisation import Init, initialise
 from gan_core.blocks.normalisation import Norm, norm_layer
-from translate.networks.fit import fit
+from translate.networks.fit import at_any_size
 
 
 class Level(nn.Module):
@@ -117,6 +117,4 @@ class UNetGenerator(nn.Module):
         initialise(self, init, init_gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
-        out: Tensor = self.model(fit(x, self.step, self.step))
-        return out[:, :, :height, :width]
+        return at_any_size(self.model, x, self.step, self.step)
