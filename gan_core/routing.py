@@ -5,7 +5,7 @@ makes a *scene* (the generators' outputs on one batch) and, for each *update*, a
 terms. The trainer alone moves weights, and only those that the update says it trains.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -17,20 +17,28 @@ Batch = Mapping[str, Tensor]
 Networks = Mapping[str, nn.Module]
 Scene = Mapping[str, Tensor]
 Losses = dict[str, Tensor]
+Project = Callable[[list[Tensor]], None]  # moves parameters in place
 Route = Literal["trains", "passes through", "not touched"]
 
 
 @dataclass(frozen=True)
 class Update:
-    """One optimiser step: ``trains`` are the only networks whose ``.grad`` it may write."""
+    """One optimiser step: ``trains`` are the only networks whose ``.grad`` it may write.
+
+    project: moves their parameters, in place, back to where a constraint wants them, after the step
+        (see ``gan_core.constraints``).
+    """
 
     name: str
     trains: tuple[str, ...]
+    project: Project | None = None
 
 
 @dataclass(frozen=True)
 class Step:
     """What happens with one batch: updates in order over one shared scene.
+
+    A step of a run may consist of several such: critic steps, then one of critic and generator.
 
     joint: all backward passes come before the first optimiser step (O-GAN). The scene's graph is
         then kept for all but the last update.
@@ -62,8 +70,8 @@ class Method(Protocol):
     def averaged(self) -> Sequence[str]:
         """Names of the networks of which a moving average is kept: the generators."""
 
-    def schedule(self, progress: Progress) -> Step:
-        """The next step."""
+    def schedule(self, progress: Progress) -> Sequence[Step]:
+        """What the run's next step consists of, in order."""
 
     def scene(self, nets: Networks, batch: Batch) -> Scene:
         """What the generators make of a batch, with what the losses need of the batch itself.
@@ -72,10 +80,13 @@ class Method(Protocol):
         """
 
     def losses(self, update: Update, nets: Networks, scene: Scene) -> Losses:
-        """Scalar terms by name; the update minimises their sum."""
+        """Scalar terms by name; the update minimises their sum.
+
+        A term without gradient is a figure: it is logged and observed, and trains nothing.
+        """
 
     def observe(self, logs: Mapping[str, float]) -> None:
-        """Told the figures of each finished step."""
+        """Told the terms of each finished step, means over all processes."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything of the method that changes while it trains.
@@ -181,6 +192,7 @@ def route_matrix(
                         for name, net in nets.items()
                     }
                     for term, loss in losses.items()
+                    if loss.requires_grad  # others are figures
                 }
         finally:
             for call in calls.values():

@@ -10,7 +10,7 @@ torch's own generator, which goes its own way in each process.
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_core import distributed
 
@@ -37,6 +37,17 @@ def normal(rows: int, *shape: int, like: Tensor) -> Tensor:
 def uniform(rows: int, *shape: int, like: Tensor) -> Tensor:
     """[rows, *shape] from [0, 1); otherwise as ``normal``."""
     return _rows(torch.rand, rows, shape, like)
+
+
+def latents(G: nn.Module, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """[B, G.latent] from N(0, 1) for as many samples as ``like`` has, of its device and dtype.
+
+    generator: a CPU one to draw from, outside a step.
+    """
+    assert isinstance(G.latent, int)
+    if generator is None:
+        return normal(len(like), G.latent, like=like)
+    return torch.randn(len(like), G.latent, generator=generator).to(like)
 
 
 def _rows(draw: Callable[..., Tensor], rows: int, shape: tuple[int, ...], like: Tensor) -> Tensor:

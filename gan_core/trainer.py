@@ -96,7 +96,6 @@ class Trainer:
 
     def step(self, batches: Iterator[Batch]) -> Logs:
         """Do the method's next step on the next batches; return every loss term and rate."""
-        plan = self.method.schedule(self.progress)
         logs: Logs = {}
         factor = self.rate(self.counts["step"], self.steps)
         for name, optimizer in self.optimizers.items():
@@ -104,8 +103,9 @@ class Trainer:
                 group["lr"] = group["initial_lr"] * factor
             logs[f"lr {name}"] = optimizer.param_groups[0]["lr"]
         seen = self.counts["images"]
-        for _ in range(plan.repeats):
-            logs |= self._treat(plan, [next(batches) for _ in range(self.accumulate)])
+        for plan in self.method.schedule(self.progress):
+            for _ in range(plan.repeats):
+                logs |= self._treat(plan, [next(batches) for _ in range(self.accumulate)])
         self.counts["step"] += 1
         self.average.update(self.nets, self.counts["images"] - seen, self.counts["images"])
         self.method.observe(logs)
@@ -240,6 +240,9 @@ class Trainer:
 
     def _move(self, update: Update, precision: str) -> None:
         self.optimizers[update.name].step()
+        if update.project is not None:
+            with torch.no_grad():
+                update.project(list(trainable(update, self.nets)))
         self.optimizers[update.name].zero_grad(set_to_none=True)
         if precision == "fp16":
             self.scales[update.name].good_step()

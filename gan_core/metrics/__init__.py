@@ -1,5 +1,7 @@
-"""Measures of generated images against real ones."""
+"""Measures of generated images: against real ones, and against each other."""
 
+from gan_core.metrics.ms_ssim import diversity, ms_ssim
+from gan_core.metrics.neighbours import nearest_distances
 from gan_core.metrics.sliced_wasserstein import (
     SlicedWasserstein,
     pyramid_down,
@@ -10,6 +12,9 @@ from gan_core.metrics.sliced_wasserstein import (
 
 __all__ = [
     "SlicedWasserstein",
+    "diversity",
+    "ms_ssim",
+    "nearest_distances",
     "pyramid_down",
     "pyramid_up",
     "sliced_distance",

@@ -5,6 +5,7 @@ Miyato & Koyama 2018 ("projection"), Odena et al. 2017 ("auxiliary"). Spectral n
 2018.
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -13,22 +14,26 @@ from torch import Tensor, nn
 from gan_core.blocks.conditional import ClassConditionalNorm
 from gan_core.blocks.initialisation import Init, initialise
 from gan_core.blocks.normalisation import Norm, norm_layer
-from gan_core.blocks.spectral import normalise_spectrally
+from gan_core.blocks.weights import Weights, hold_weights
 
 Condition = Literal["concat", "projection", "auxiliary"]
 
 
 class DCGANGenerator(nn.Module):
-    """z [B, latent], labels [B] int64 in [0, classes) -> [B, out_channels, size, size] in [-1, 1].
+    """z [B, latent], labels [B] int64 in [0, classes) -> [B, out_channels, H, W] in [-1, 1].
 
-    A transposed convolution takes z to 4x4, others (4x4, stride 2) double the side up to ``size``,
-    a power of two from 16 to 512. Norm and ReLU follow each, tanh alone the last. Channels:
-    ``filters`` at half the size, twice as many at each halving down to 4x4, at most 8 * filters.
+    A transposed convolution takes z to the first grid, others (stride 2) double its sides up to
+    H x W. Norm and ReLU follow each, tanh alone the last. Channels: ``filters`` at half the size,
+    twice as many at each halving down to the grid, at most 8 * filters.
 
+    size: a power of two from 16 to 512.
     classes: 0 for a generator without labels, which ignores any that it is given.
     condition: "concat" and "auxiliary" put a learned vector per class, of ``embedding`` numbers,
         beside z. "projection" gives every norm a gain and a bias per class instead (Miyato &
         Koyama, section 5).
+    aspect: (rows, columns): H = rows * size, W = columns * size; the grid is 4 rows x 4 columns.
+    kernel: side of the convolutions that double: 5 in the paper's code, 4 in most others, which
+        covers every pixel equally often.
     Deviation from Mirza & Osindero: z passes through no hidden layer of its own before the label
     joins it.
     """
@@ -39,39 +44,49 @@ class DCGANGenerator(nn.Module):
         size: int,
         classes: int = 0,
         condition: Condition = "concat",
+        aspect: tuple[int, int] = (1, 1),
         *,
         latent: int = 128,
         embedding: int = 64,
         filters: int = 64,
+        kernel: int = 4,
         norm: Norm = "batch",
         init: Init = "normal",
         init_gain: float = 0.02,
     ) -> None:
         super().__init__()
-        _check(size, condition, latent=latent, embedding=embedding, filters=filters)
+        _check_condition(condition)
+        check_picture(size, aspect)
+        check_counts(latent=latent, embedding=embedding, filters=filters, kernel=kernel)
+        rows, columns = aspect
         by_norm = classes > 0 and condition == "projection"
         beside_z = classes > 0 and not by_norm
 
         def normalise(channels: int) -> nn.Module:
-            if not by_norm:
-                return norm_layer(norm, channels)
-            batch = norm == "batch"  # the one with an affine of its own
-            bare = nn.BatchNorm2d(channels, affine=False) if batch else norm_layer(norm, channels)
-            return ClassConditionalNorm(bare, classes, channels)
+            layer = norm_layer(norm, channels, affine=not by_norm)
+            return ClassConditionalNorm(layer, classes, channels) if by_norm else layer
 
         self.latent = latent
         self.embed = nn.Embedding(classes, embedding) if beside_z else None
         width = latent + embedding if beside_z else latent
-        stride, padding = 1, 0  # the first, from 1x1 to 4x4
+        grid = partial(nn.ConvTranspose2d, kernel_size=(4 * rows, 4 * columns))  # from 1x1
+        double = partial(
+            nn.ConvTranspose2d,
+            kernel_size=kernel,
+            stride=2,
+            padding=(kernel - 1) // 2,
+            output_padding=kernel % 2,
+        )
         self.layers = nn.ModuleList()
-        for narrower in reversed(_widths(size, filters)):
+        for narrower in reversed(widths_down(size, filters)):
+            up = double if self.layers else grid
             self.layers += [
-                nn.ConvTranspose2d(width, narrower, 4, stride, padding, bias=norm != "batch"),
+                up(width, narrower, bias=norm != "batch"),
                 normalise(narrower),
                 nn.ReLU(inplace=True),
             ]
-            width, stride, padding = narrower, 2, 1
-        self.layers += [nn.ConvTranspose2d(width, out_channels, 4, stride, padding), nn.Tanh()]
+            width = narrower
+        self.layers += [double(width, out_channels), nn.Tanh()]
         initialise(self, init, init_gain)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -85,18 +100,18 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """x [B, in_channels, size, size], labels [B] int64 in [0, classes) -> [B, 1] scores.
+    """x [B, in_channels, H, W], labels [B] int64 in [0, classes) -> [B, 1] scores.
 
-    Convolutions (4x4, stride 2) halve the side down to 4x4, each followed by norm (not the first)
-    and LeakyReLU 0.2; channels as in the generator. Scores are unbounded: no sigmoid.
+    ``halving_stages``, then a head. Scores are unbounded: no sigmoid.
     With features=True: the list of what each LeakyReLU gave, and the scores as its last entry.
 
-    size: a power of two from 16 to 512.
+    size, aspect, kernel, channels: as the generator's.
     classes: 0 for a discriminator without labels, which ignores any that it is given.
     condition: how the label takes part: ``Concat``, ``Projection``, ``Auxiliary``. The last gives
         [B, 1 + classes]: the score, then a logit per class; it does not look at labels.
     embedding: numbers per class for "concat" alone.
-    spectral: spectral norm on all weights but the label's vectors of "concat".
+    weights: "spectral" or "normalised": see ``gan_core.blocks.weights``; not the label's vectors of
+        "concat".
     """
 
     def __init__(
@@ -105,33 +120,27 @@ class DCGANDiscriminator(nn.Module):
         size: int,
         classes: int = 0,
         condition: Condition = "concat",
+        aspect: tuple[int, int] = (1, 1),
         *,
         embedding: int = 64,
         filters: int = 64,
+        kernel: int = 4,
         norm: Norm = "none",
-        spectral: bool = False,
+        weights: Weights = "free",
         init: Init = "normal",
         init_gain: float = 0.02,
     ) -> None:
         super().__init__()
-        _check(size, condition, embedding=embedding, filters=filters)
-        self.stages = nn.ModuleList()
-        width = in_channels
-        for level, wider in enumerate(_widths(size, filters)):
-            used: Norm = norm if level > 0 else "none"
-            self.stages.append(
-                nn.Sequential(
-                    nn.Conv2d(width, wider, 4, stride=2, padding=1, bias=used != "batch"),
-                    norm_layer(used, wider),
-                    nn.LeakyReLU(0.2, inplace=True),
-                )
-            )
-            width = wider
+        _check_condition(condition)
+        check_picture(size, aspect)
+        check_counts(embedding=embedding, filters=filters, kernel=kernel)
+        rows, columns = aspect
+        widths = widths_down(size, filters)
+        self.stages = halving_stages(in_channels, widths, kernel, norm)
         head = _HEADS[condition] if classes > 0 else Unconditional
-        self.head = head(width, classes, embedding)
+        self.head = head(widths[-1], 16 * rows * columns, classes, embedding)
         initialise(self, init, init_gain)
-        if spectral:
-            normalise_spectrally(self)
+        hold_weights(self, weights)
 
     def forward(
         self, x: Tensor, labels: Tensor | None = None, features: bool = False
@@ -144,35 +153,52 @@ class DCGANDiscriminator(nn.Module):
         return seen if features else seen[-1]
 
 
-# A head takes what the last convolution gave, h [B, width, 4, 4], and the labels; it gives a list:
-# its own activations, if it has any, and the scores.
+def halving_stages(in_channels: int, widths: list[int], kernel: int, norm: Norm) -> nn.ModuleList:
+    """A stage per width: convolution of stride 2, norm (not in the first), LeakyReLU 0.2."""
+    stages = nn.ModuleList()
+    width = in_channels
+    for wider in widths:
+        used: Norm = norm if stages else "none"
+        stages.append(
+            nn.Sequential(
+                nn.Conv2d(width, wider, kernel, 2, (kernel - 1) // 2, bias=used != "batch"),
+                norm_layer(used, wider),
+                nn.LeakyReLU(0.2, inplace=True),
+            )
+        )
+        width = wider
+    return stages
+
+
+# A head takes what the last stage gave, h [B, width, 4 rows, 4 columns] with so many places, and
+# the labels; it gives a list: its own activations, if it has any, and the scores.
 
 
 class Unconditional(nn.Module):
     """Linear in all of h."""
 
-    def __init__(self, width: int, classes: int, embedding: int) -> None:
+    def __init__(self, width: int, places: int, classes: int, embedding: int) -> None:
         super().__init__()
-        self.score = nn.Linear(16 * width, 1)
+        self.score = nn.Linear(places * width, 1)
 
     def forward(self, h: Tensor, labels: Tensor | None) -> list[Tensor]:
         return [self.score(h.flatten(1))]
 
 
 class Concat(nn.Module):
-    """The label's vector joins h at each of the 16 places; a hidden layer mixes; linear.
+    """The label's vector joins h at each place; a hidden layer mixes; linear.
 
     Mirza & Osindero 2014, section 4.1: picture and label pass through layers of their own, then
     through a joint one. Here the latter is a 3x3 convolution with LeakyReLU (theirs is maxout).
     """
 
-    def __init__(self, width: int, classes: int, embedding: int) -> None:
+    def __init__(self, width: int, places: int, classes: int, embedding: int) -> None:
         super().__init__()
         self.embed = nn.Embedding(classes, embedding)
         self.mix = nn.Sequential(
             nn.Conv2d(width + embedding, width, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)
         )
-        self.score = nn.Linear(16 * width, 1)
+        self.score = nn.Linear(places * width, 1)
 
     def forward(self, h: Tensor, labels: Tensor | None) -> list[Tensor]:
         label = self.embed(_needed(labels))[:, :, None, None].expand(-1, -1, *h.shape[2:])
@@ -188,7 +214,7 @@ class Projection(nn.Module):
     treat them as any other, as the authors' code does.
     """
 
-    def __init__(self, width: int, classes: int, embedding: int) -> None:
+    def __init__(self, width: int, places: int, classes: int, embedding: int) -> None:
         super().__init__()
         self.score = nn.Linear(width, 1)
         self.project = nn.Linear(width, classes, bias=False)
@@ -204,10 +230,10 @@ class Auxiliary(nn.Module):
     Odena et al. 2017, section 3: P(source | x) and P(class | x) from one network.
     """
 
-    def __init__(self, width: int, classes: int, embedding: int) -> None:
+    def __init__(self, width: int, places: int, classes: int, embedding: int) -> None:
         super().__init__()
-        self.score = nn.Linear(16 * width, 1)
-        self.logits = nn.Linear(16 * width, classes)
+        self.score = nn.Linear(places * width, 1)
+        self.logits = nn.Linear(places * width, classes)
 
     def forward(self, h: Tensor, labels: Tensor | None) -> list[Tensor]:
         h = h.flatten(1)
@@ -221,18 +247,26 @@ _HEADS: dict[str, type[Concat] | type[Projection] | type[Auxiliary]] = {
 }
 
 
-def _check(size: int, condition: str, **counts: int) -> None:
-    if size not in (16, 32, 64, 128, 256, 512):
-        raise ValueError(f"size must be a power of two from 16 to 512, not {size}")
+def _check_condition(condition: str) -> None:
     if condition not in _HEADS:
         raise ValueError(f"condition {condition!r}: choose {', '.join(_HEADS)}")
+
+
+def check_picture(size: int, aspect: tuple[int, int]) -> None:
+    if size not in (16, 32, 64, 128, 256, 512):
+        raise ValueError(f"size must be a power of two from 16 to 512, not {size}")
+    if len(aspect) != 2 or min(aspect) < 1:
+        raise ValueError(f"aspect must be rows and columns, each 1 or more, not {aspect}")
+
+
+def check_counts(**counts: int) -> None:
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"{name} must be 1 or more, not {count}")
 
 
-def _widths(size: int, filters: int) -> list[int]:
-    """Channels of the maps whose sides are size / 2, size / 4, ..., 4."""
+def widths_down(size: int, filters: int) -> list[int]:
+    """Channels of the maps whose sides are size / 2, size / 4, ..., 4, for aspect (1, 1)."""
     return [filters * min(2**halving, 8) for halving in range(size.bit_length() - 3)]
 
 

@@ -1,0 +1,1 @@
+"""Unconditional GAN systems, a file for each."""
