@@ -7,7 +7,6 @@ import tomlkit
 import torch
 
 from gan_core.routing import Route, route_matrix
-from translate.data.sets import LAYOUTS
 from translate.recipe import resolve
 
 
@@ -21,12 +20,7 @@ def routes(
     """
     recipe = resolve(document, overrides, method)
     made = recipe.make_method()
-    channels = LAYOUTS[made.data].channels_of(recipe.values["data"])
+    values = recipe.values["data"]
     with torch.device("meta"):
-        nets, _ = recipe.make_networks(made, channels)
-        side, label = recipe.size, torch.zeros(2, dtype=torch.long)
-        batch = {
-            key: label if key == "label" else torch.empty(2, count, side, side)
-            for key, count in channels.items()
-        }
-    return route_matrix(made, nets, batch)
+        nets, _ = recipe.make_networks(made, recipe.layout.channels_of(values))
+        return route_matrix(made, nets, recipe.layout.blank(values))

@@ -1,17 +1,75 @@
-"""A model file, and the networks in it."""
+"""A model file, its method, and the networks in it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from gan_core.checkpoint import load_model
-from gan_core.precision import resolve
+from gan_core.precision import autocast, resolve, upcast
 from translate.errors import UserError
+from translate.methods import METHODS, find_method
 from translate.networks import rebuild
+from translate.schema import assemble, check, keyed
+
+Use = Literal["generate", "encode"]
+
+
+class Model:
+    """A method and its networks as a model file holds them, to draw with or to have codes of.
+
+    use: what the method must offer, see ``translate.methods``; UserError if it does not.
+    Tensors go in and come out as float32 on the host.
+    """
+
+    def __init__(self, path: Path, use: Use, device: torch.device, precision: str = "auto") -> None:
+        tensors, self.header = read_model(path)
+        with describing(path):
+            method = self.header["method"]
+            maker = find_method(method)
+        if not hasattr(maker, use):
+            raise UserError(f"{path} is a {method} model, which {_lacks(use)}")
+        with describing(path):
+            values = dict(self.header["recipe"]["method"])
+            del values["name"]
+            self.method = assemble(maker, check("method", values, keyed(maker)))
+            names = list(self.header["networks"])
+        self.nets = {name: load_network(path, tensors, self.header, name) for name in names}
+        for net in self.nets.values():
+            net.to(device).eval()
+        self.device, self.precision = device, find_precision(precision, device)
+
+    def generate(self, normal: Tensor, label: Tensor | None = None) -> Tensor:
+        """Pictures of draws [B, latent] from N(0, 1), and of labels [B] where there are classes."""
+        given = (normal,) if label is None else (normal, label)
+        return self._made(self.method.generate, *given)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Codes [B, n] of pictures [B, C, H, W] in [-1, 1]."""
+        return self._made(self.method.encode, pictures)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Pictures of codes."""
+        return self._made(self.method.decode, codes)
+
+    @torch.inference_mode()
+    def _made(self, function: Callable[..., Tensor], *given: Tensor) -> Tensor:
+        with autocast(self.precision, self.device):
+            made = function(self.nets, *(values.to(self.device) for values in given))
+        made = upcast(made).cpu()
+        if made.isnan().any():
+            raise UserError("the model makes no numbers here: try --precision fp32")
+        return made
+
+
+def _lacks(use: Use) -> str:
+    if use == "generate":
+        return "draws nothing from noise: use translate convert"
+    able = ", ".join(name for name, maker in METHODS.items() if hasattr(maker, use))
+    return f"has no encoder: take a model of {able}"
 
 
 def read_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -49,6 +107,6 @@ def describing(path: Path) -> Iterator[None]:
     """A header that does not say what is asked of it becomes a UserError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} holds a model that cannot be built here: {reason}") from error

@@ -1,10 +1,17 @@
 """Grids of pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from torch import Tensor
 
 from translate.data.image import with_channels
+from translate.data.tensors import to_image
+
+
+def sheet(rows: Mapping[str, Tensor]) -> np.ndarray:
+    """The pictures of each row, [N, C, H, W] in [-1, 1], beside each other."""
+    return grid([[to_image(picture) for picture in row] for row in rows.values()])
 
 
 def grid(rows: Sequence[Sequence[np.ndarray]], gap: int = 2) -> np.ndarray:

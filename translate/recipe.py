@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tomlkit
 from torch import nn
@@ -18,17 +18,16 @@ from torch import nn
 from gan_core.optimizers import OPTIMIZERS
 from gan_core.schedules import POLICIES
 from gan_core.trainer import Trainer
-from translate.data.dataset import DataSet
+from translate.data.dataset import DataSet, Layout
 from translate.data.folders import reference_layout
 from translate.data.loader import Batches
-from translate.data.preparation import Preparation
 from translate.data.sets import LAYOUTS
 from translate.errors import UserError, nearest
 from translate.methods import TranslationMethod, find_method
 from translate.networks import NETWORKS
 from translate.recipe_file import LENGTH, SECTIONS, fill, override
 from translate.run_folder import RunFolder
-from translate.schema import arguments, blaming, check, keywords, required
+from translate.schema import arguments, assemble, blaming, check, keyed, keywords, required
 
 # What says where and how conveniently a run is done, not what it computes: these may differ
 # between a run and its resumption, and are left out of the model file.
@@ -61,10 +60,18 @@ class Recipe:
         return str(self.values["method"]["name"])
 
     def make_method(self) -> TranslationMethod:
-        arguments = without(self.values["method"], "name")
         with blaming("method"):
-            made: TranslationMethod = find_method(self.method)(**arguments)
-        return made
+            return cast(
+                TranslationMethod, assemble(find_method(self.method), self.values["method"])
+            )
+
+    @property
+    def layout(self) -> type[Any]:
+        """The layout's class; ``make_layout`` looks at the pictures."""
+        return LAYOUTS[self.values["data"]["kind"]]
+
+    def make_layout(self) -> Layout:
+        return cast(Layout, assemble(self.layout, self.values["data"]))
 
     def make_networks(
         self, method: TranslationMethod, channels: Mapping[str, int]
@@ -86,8 +93,9 @@ class Recipe:
                     f"recipe: [networks.{section}] kind = {chosen['kind']!r} is no {section} for "
                     f"{self.method!r}; choose {', '.join(fitting)}"
                 )
-            given = {"size": self.size, **shape}
-            given = {name: given[name] for name in given.keys() & arguments(maker)}
+            given = self.values["data"] | shape
+            shapes = arguments(maker) - keywords(maker).keys()
+            given = {name: given[name] for name in given.keys() & shapes}
             described = given | without(chosen, "kind")
             with blaming(f"networks.{section}"):
                 net = maker(**described)
@@ -99,8 +107,9 @@ class Recipe:
         return nets, {name: descriptions[id(net)] for name, net in nets.items()}
 
     @property
-    def size(self) -> int:
-        return int(self.values["data"]["size"])
+    def size(self) -> int | None:
+        """Of pictures; other data have none."""
+        return self.values["data"].get("size")
 
     def make_optimizer(self, update: str, parameters: Iterable[nn.Parameter]) -> Any:
         chosen = self.values["optimizer"].get(update, self.values["optimizer"])
@@ -150,17 +159,19 @@ def resolve(
     name = raw.get("method", {}).get("name", method)
     if not isinstance(name, str):
         raise UserError('recipe: [method] must say name, such as name = "cyclegan"')
-    if method is not None and name != method:
-        find_method(method)  # it may be the wrong one, rather than the recipe
-        raise UserError(f"this recipe is for the method {name!r}, not {method!r}")
     maker = find_method(name)
-    layout = LAYOUTS[maker.data]
+    if method not in (None, name, maker.family):
+        find_method(str(method))  # it may be the wrong one, rather than the recipe
+        raise UserError(f"this recipe is for the method {name!r}, not {method!r}")
+    layouts = {kind: LAYOUTS[kind] for kind in maker.data}
     values = {
         "method": {
             "name": name,
-            **check("method", without(raw.get("method", {}), "name"), [maker]),
+            **check("method", without(raw.get("method", {}), "name"), keyed(maker)),
         },
-        "data": check("data", raw.get("data", {}), [Preparation, layout, DataSet, Batches]),
+        "data": _check_kind(
+            "data", raw.get("data", {}), layouts, maker.data[0], [DataSet, Batches], keyed
+        ),
         "networks": {
             section: _check_kind(f"networks.{section}", table, NETWORKS)
             for section, table in raw.get("networks", {}).items()
@@ -187,7 +198,7 @@ def pictures_of(method: str, **ways: Any) -> dict[str, Any]:
         return {}
     ((way, value),) = given.items()
     keys = reference_layout(Path(value)) if way == "dataset" else {f"data.{way}": value}
-    layout = LAYOUTS[find_method(method).data]
+    layout = LAYOUTS[find_method(method).data[0]]
     if not {key.removeprefix("data.") for key in keys} <= keywords(layout).keys():
         raise UserError(
             f"what --{way} names is not what {method} is trained on: give {layout.wanted}"
@@ -214,6 +225,7 @@ def _check_kind(
     makers: Mapping[str, Callable[..., Any]],
     default: str | None = None,
     also: Sequence[Callable[..., Any]] = (),
+    keys_of: Callable[[Callable[..., Any]], list[Callable[..., Any]]] = lambda maker: [maker],
 ) -> dict[str, Any]:
     """A table whose ``kind`` says which function the other keys are arguments of."""
     if not isinstance(table, dict):
@@ -225,7 +237,7 @@ def _check_kind(
         raise UserError(
             f"recipe: [{section}] kind = {kind!r} is not known{nearest(str(kind), makers)}"
         )
-    return {"kind": kind, **check(section, without(table, "kind"), [makers[kind], *also])}
+    return {"kind": kind, **check(section, without(table, "kind"), [*keys_of(makers[kind]), *also])}
 
 
 def _check_optimizer(table: dict[str, Any], updates: Sequence[str]) -> dict[str, Any]:

@@ -89,8 +89,24 @@ def _plain(value: Any) -> Any:
 
 
 def default_recipe(method: str) -> tomlkit.TOMLDocument:
-    """The recipe of the method's own name; a method from elsewhere may come without one."""
-    return read(method) if method in recipe_names() else tomlkit.document()
+    """The recipe of the method's own name; a method from elsewhere may come without any.
+
+    UserError where there are several and none has its name.
+    """
+    if method in recipe_names():
+        return read(method)
+    fitting = recipes_of(method)
+    if fitting:
+        raise UserError(f"choose what to train, with --recipe: {', '.join(fitting)}")
+    return tomlkit.document()
+
+
+def recipes_of(method: str) -> list[str]:
+    """Names of the packaged recipes that train the method, or one of its family."""
+    from translate.methods import METHODS  # torch comes with it, which listing names can do without
+
+    kin = {method} | {name for name, maker in METHODS.items() if maker.family == method}
+    return [name for name in recipe_names() if read(name)["method"]["name"] in kin]
 
 
 def summary(name: str) -> str:

@@ -1,6 +1,7 @@
 """The folder of a training run: recipe, log, samples, checkpoints, model.
 
 recipe.toml  log.jsonl  samples/step-*.png  checkpoints/step-*.pt  model.safetensors
+best.safetensors
 """
 
 import json
@@ -60,6 +61,10 @@ class RunFolder:
     def model(self) -> Path:
         return self.path / "model.safetensors"
 
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
     def create(self, recipe: str, overwrite: bool) -> None:
         """Make the folder with its recipe; an older run's goes only where asked."""
         if self.path.exists() and not self.path.is_dir():
@@ -114,10 +119,17 @@ class RunFolder:
         """Drop lines of steps that a resumed run does again."""
         path = self.path / "log.jsonl"
         if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if _step_of(line) <= step]
+            kept = [line for line in self._lines() if _step_of(line) <= step]
             text = "".join(line + "\n" for line in kept)
             write_whole(path, lambda file: file.write(text.encode()))
+
+    def logged(self) -> list[dict[str, Any]]:
+        """The log's lines so far."""
+        return [json.loads(line) for line in self._lines() if _step_of(line) < float("inf")]
+
+    def _lines(self) -> list[str]:
+        path = self.path / "log.jsonl"
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def save_sample(self, step: int, image: np.ndarray) -> None:
         write(self.path / "samples" / f"step-{step:08d}.png", image)

@@ -1,53 +1,225 @@
-"""Pictures drawn from noise by a model."""
+"""Pictures, or points, drawn from noise by a model."""
 
-from collections.abc import Iterator
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from gan_core.precision import autocast, upcast
+from gan_core.ema import restate_statistics
+from gan_core.files import write_whole
+from gan_core.latents import resampled, scaled, towards_mean
+from translate.data.image import SUFFIXES, write
+from translate.data.points import COLOURS, SIDE, scatter
 from translate.data.tensors import to_image
 from translate.errors import UserError, nearest
-from translate.model import describing, find_precision, load_network, read_model
+from translate.model import Model, describing
+from translate.outputs import names_file, write_grid
+
+Narrow = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Sampler:
-    """A class-conditional generator from a model file.
+    """A generator from a model file.
 
-    classes: their names, in the order of their labels. Picture ``number`` of a class depends on
-    (seed, class, number) alone, not on which others are drawn with it.
+    classes: their names, in the order of their labels; none where the model knows none, and all is
+        of the label 0 then. Picture ``number`` of a class depends on (seed, class, number) alone,
+        not on which others are drawn with it.
+    truncation, kind: how far from the usual the draws may be, see ``TRUNCATIONS``. Batch norms'
+        statistics are estimated anew under it (Brock et al. 2019, "standing statistics").
     """
 
-    def __init__(self, path: Path, device: torch.device, precision: str = "auto") -> None:
-        tensors, header = read_model(path)
-        if "classes" not in header:
-            raise UserError(
-                f"{path} is a {header.get('method')} model, which draws nothing from noise: "
-                "use translate convert"
-            )
+    def __init__(
+        self,
+        path: Path,
+        device: torch.device,
+        precision: str = "auto",
+        truncation: float | None = None,
+        kind: str = "resample",
+    ) -> None:
+        self.model = Model(path, "generate", device, precision)
+        header = self.model.header
         with describing(path):
-            (name,) = header["networks"]
-            arguments = header["networks"][name]["arguments"]
-            self.classes, self.latent = list(header["classes"]), int(arguments["latent"])
-            _check(self.classes, arguments["classes"])
-        self.net = load_network(path, tensors, header, name).to(device).eval()
-        self.device, self.precision = device, find_precision(precision, device)
+            self.classes = list(header.get("classes", ()))
+            _check(self.classes, header["networks"]["G"]["arguments"].get("classes", 0))
+            self.makes_points = header["recipe"]["data"]["kind"] == "points"
+            self.latent = _latent(self.model)
+        self.narrow: Narrow = lambda normal, generator: normal
+        if truncation is not None:
+            if not truncation > 0:
+                raise UserError(f"a truncation must be above 0, not {truncation}")
+            if kind not in TRUNCATIONS:
+                raise UserError(f"no truncation is called {kind!r}{nearest(kind, TRUNCATIONS)}")
+            self.narrow = TRUNCATIONS[kind](self.model, truncation)
+            self._settle()
 
     def label_of(self, name: str) -> int:
+        if not self.classes:
+            raise UserError(f"the model was trained without classes: there is no {name!r}")
         if name not in self.classes:
             raise UserError(f"the model knows no class {name!r}{nearest(name, self.classes)}")
         return self.classes.index(name)
 
-    @torch.inference_mode()
+    def labels_of(self, names: Sequence[str]) -> list[int]:
+        """Of these classes; of none: all there are."""
+        return [self.label_of(name) for name in names or self.classes] or [0]
+
+    def normals(self, label: int, count: int, seed: int) -> Iterator[Tensor]:
+        """[1, latent]: what each picture of a class is made of; without truncation from N(0, 1)."""
+        # What is drawn again comes from elsewhere, so that truncation leaves alone what is within.
+        first, again = (_generator(seed, label, *more) for more in ((), (1,)))
+        for _ in range(count):
+            yield self.narrow(torch.randn(1, self.latent, generator=first), again)
+
+    def made(self, normal: Tensor, label: int) -> Tensor:
+        """What the generator makes of numbers [B, latent]: [B, C, H, W] or points [B, 2]."""
+        labels = torch.full((len(normal),), label) if self.classes else None
+        return self.model.generate(normal, labels)
+
     def draw(self, label: int, count: int, seed: int) -> Iterator[np.ndarray]:
         """``count`` pictures [H, W, C] of a class."""
-        generator = torch.Generator().manual_seed(_seed(seed, label))
-        for _ in range(count):
-            z = torch.randn(1, self.latent, generator=generator).to(self.device)
-            with autocast(self.precision, self.device):
-                made = self.net(z, torch.tensor([label], device=self.device))
-            yield to_image(upcast(made)[0])
+        for normal in self.normals(label, count, seed):
+            yield to_image(self.made(normal, label)[0])
+
+    def _settle(self) -> None:
+        """On as many draws as training settles on, of all classes alike."""
+        generator = _generator(0, 0, 2)
+
+        def forward(start: int) -> None:
+            normal = self.narrow(torch.randn(16, self.latent, generator=generator), generator)
+            labels = torch.arange(start, start + 16) % max(len(self.classes), 1)
+            self.model.generate(normal, labels if self.classes else None)
+
+        passes = (partial(forward, start) for start in range(0, 128, 16))
+        restate_statistics({"G": self.model.nets["G"]}, passes)
+
+
+# -------------------------------------------------------------------------------------- truncation
+
+
+def _resample(model: Model, threshold: float) -> Narrow:
+    return lambda normal, generator: resampled(normal, threshold, generator)
+
+
+def _scale(model: Model, sigma: float) -> Narrow:
+    if model.header["recipe"]["method"].get("prior") == "sphere":
+        raise UserError("the model draws from a sphere, which undoes any scale: truncate by mean")
+    return lambda normal, generator: scaled(normal, sigma)
+
+
+def _towards_mean(model: Model, psi: float) -> Narrow:
+    G, mean = model.nets["G"], _mean_latent(model).to(model.device)
+    model.nets["G"] = _Narrowed(G, mean, psi)
+    return lambda normal, generator: normal
+
+
+TRUNCATIONS: dict[str, Callable[[Model, float], Narrow]] = {
+    "resample": _resample,
+    "scale": _scale,
+    "mean": _towards_mean,
+}
+"""See ``gan_core.latents``: BigGAN's paper's, its published code's, and StyleGAN's, which is done
+to what the generator is fed, after a prior and a mapping network. The smaller the number, the
+narrower.
+"""
+
+
+class _Narrowed(nn.Module):
+    """G, fed what lies psi times as far from the mean."""
+
+    def __init__(self, G: nn.Module, mean: Tensor, psi: float) -> None:
+        super().__init__()
+        self.G, self.mean, self.psi, self.latent = G, mean, psi, G.latent
+
+    def forward(self, w: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.G(towards_mean(w, self.mean, self.psi), labels)
+
+
+class _Fed(nn.Module):
+    """In place of G: what G would be fed."""
+
+    def forward(self, w: Tensor, labels: Tensor | None = None) -> Tensor:
+        return w
+
+
+def _mean_latent(model: Model) -> Tensor:
+    """The mean [n] of what G is fed; 0 under every prior, whose draws come with their opposites."""
+    normal = torch.randn(4096, _latent(model), generator=_generator(0, 0, 3))
+    G, model.nets["G"] = model.nets["G"], _Fed()
+    mean = model.generate(torch.cat([normal, -normal])).mean(0)
+    model.nets["G"] = G
+    return mean
+
+
+def _latent(model: Model) -> int:
+    latent = model.nets["G"].latent
+    assert isinstance(latent, int)
+    return latent
+
+
+# ------------------------------------------------------------------------------------------- files
+
+
+def save(
+    sampler: Sampler,
+    out: Path,
+    labels: Sequence[int],
+    count: int,
+    seed: int,
+    done: Callable[[int], None] = lambda count: None,
+) -> str:
+    """Draw ``count`` of each label: into a picture file, a row of them for each class or, without
+    classes, in near a square; else into a folder. Points go into a scatter, or a list as .csv.
+
+    Returns how much of what was made, in words.
+    """
+    if sampler.makes_points:
+        _save_points(sampler, out, count, seed, done)
+        return f"{count} points"
+    as_grid, rows = names_file(out, SUFFIXES), []
+    for label in labels:
+        row = []
+        folder = out / sampler.classes[label] if sampler.classes else out
+        for number, image in enumerate(sampler.draw(label, count, seed)):
+            if as_grid:
+                row.append(image)
+            else:
+                write(folder / f"{number:05}.png", image)
+            done(1)
+        rows.append(row)
+    if as_grid:
+        write_grid(out, rows if sampler.classes else _square(rows[0]))
+    of = f" of {len(labels)} classes" if sampler.classes else ""
+    return f"{len(labels) * count} pictures{of}"
+
+
+def _square(row: list[np.ndarray]) -> list[list[np.ndarray]]:
+    side = math.isqrt(len(row) - 1) + 1
+    return [row[start : start + side] for start in range(0, len(row), side)]
+
+
+def _save_points(
+    sampler: Sampler, out: Path, count: int, seed: int, done: Callable[[int], None]
+) -> None:
+    if not names_file(out, (*SUFFIXES, ".csv")):
+        raise UserError(f"{out}: the model makes points: name a picture to show them, or a .csv")
+    made = []
+    for normal in sampler.normals(0, count, seed):
+        made.append(sampler.made(normal, 0))
+        done(1)
+    points = torch.cat(made)
+    if out.suffix.lower() == ".csv":
+        text = io.StringIO()
+        np.savetxt(text, points.numpy(), fmt="%.6g", delimiter=",", header="x,y", comments="")
+        write_whole(out, lambda file: file.write(text.getvalue().encode()))
+        return
+    picture = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    scatter(picture, points, COLOURS[0])
+    write_grid(out, [[picture]])
 
 
 def _check(classes: list[str], known: int) -> None:
@@ -59,5 +231,6 @@ def _check(classes: list[str], known: int) -> None:
             raise ValueError(f"class {name!r} is no folder's name")
 
 
-def _seed(seed: int, label: int) -> int:
-    return int(np.random.SeedSequence([seed, label]).generate_state(1, np.uint64)[0] >> 1)
+def _generator(*numbers: int) -> torch.Generator:
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> 1))

@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from gan_core.ema import restate_statistics
 from gan_core.precision import autocast, upcast
 from translate.data.dataset import DataSet, Layout
-from translate.data.tensors import to_image
 from translate.methods import TranslationMethod
-from translate.pictures import grid
 
 Nets = Mapping[str, nn.Module]
 Batch = Mapping[str, Tensor]
@@ -33,34 +31,37 @@ def made(
     as many as the fewer.
     """
     generator = torch.Generator().manual_seed(0)
+    count = min(map(len, batch.values()))
+    seen = {key: values[:count].cpu() for key, values in batch.items()}
     parts: list[dict[str, Tensor]] = []
-    for start in range(0, count := min(map(len, batch.values())), 8):
-        part = {key: values[start : min(start + 8, count)] for key, values in batch.items()}
+    for start in range(0, count, 8):
+        part = {key: values[start : start + 8].to(device) for key, values in seen.items()}
         with autocast(precision, device):
-            fakes = method.made(nets, {k: v.to(device) for k, v in part.items()}, generator)
-        seen = {key: values.cpu() for key, values in part.items()}
-        parts.append({k: layout.picture(k, upcast(v).cpu(), seen) for k, v in fakes.items()})
-    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+            fakes = method.made(nets, part, generator)
+        parts.append({key: upcast(values).cpu() for key, values in fakes.items()})
+    whole = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    return {key: layout.picture(key, values, seen) for key, values in whole.items()}
 
 
 def sample_grid(
     method: TranslationMethod, layout: Layout, made: Batch, batch: Batch, count: int
 ) -> np.ndarray:
-    """A row for each of the method's ``grid``: pictures of the batch, and what was made of it."""
+    """A sheet of the first of the batch and of what was made, by the rows of the method's grid."""
     rows = {f"made {key}": images for key, images in made.items()}
     rows |= {key: layout.picture(key, images, batch) for key, images in batch.items()}
-    return grid([[to_image(image) for image in rows[row][:count]] for row in method.grid])
+    return layout.sheet({row: rows[row][:count] for row in method.grid})
 
 
 def judge(layout: Layout, made: Batch, batch: Batch) -> dict[str, float]:
-    """The layout's figures of what was made against held-out pictures.
+    """The layout's figures of what was made against what was held out under the same key.
 
-    Only of pictures of one size, 8 pixels or more: without preprocessing two domains' may differ.
+    Of pictures only where they are of one size, 8 pixels or more: without preprocessing two
+    domains' may differ.
     """
     figures = {}
-    for key, images in made.items():
-        real = layout.picture(key, batch[key], batch)
-        if real.shape[1:] == images.shape[1:] and min(real.shape[2:]) >= 8:
+    for key in [key for key in made if key in batch]:
+        real, images = layout.picture(key, batch[key], batch), made[key]
+        if real.shape[1:] == images.shape[1:] and all(side >= 8 for side in real.shape[2:]):
             for name, figure in layout.figures.items():
                 figures[f"{name} {layout.names[key]}"] = figure(real, images)
     return figures

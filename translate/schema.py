@@ -43,6 +43,27 @@ def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
+def parts(maker: Callable[..., Any]) -> dict[str, type[Any]]:
+    """A constructor's positional parameters: classes whose keyword-only arguments are keys too."""
+    parameters = inspect.signature(maker, eval_str=True).parameters.values()
+    return {p.name: p.annotation for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
+
+
+def keyed(maker: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """All functions whose keyword-only arguments are the maker's recipe keys."""
+    return [*parts(maker).values(), maker]
+
+
+def assemble(maker: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    """The maker's result from the values of its own keys and of its parts'."""
+
+    def picked(function: Callable[..., Any]) -> dict[str, Any]:
+        return {name: values[name] for name in keywords(function)}
+
+    made = {name: part(**picked(part)) for name, part in parts(maker).items()}
+    return maker(**made, **picked(maker))
+
+
 def check(
     section: str, values: Mapping[str, Any], functions: Iterable[Callable[..., Any]]
 ) -> dict[str, Any]:

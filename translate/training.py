@@ -1,25 +1,21 @@
 """A run from its recipe: builds the parts, starts, resumes, trains, and writes the run folder."""
 
-import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from gan_core import checkpoint, distributed
 from gan_core.precision import resolve as resolve_precision
 from gan_core.routing import trainable
 from gan_core.trainer import Logs, Trainer, TrainingError, run
+from translate.best import Best
 from translate.data.dataset import DataSet
 from translate.data.loader import Batches, resolve_workers
-from translate.data.preparation import Preparation
-from translate.data.sets import LAYOUTS
-from translate.device import peak_memory
 from translate.errors import UserError
+from translate.meter import Meter
 from translate.methods import TranslationMethod
 from translate.recipe import Recipe, changed_keys, resolve
 from translate.recipe_file import read
@@ -46,7 +42,7 @@ class Run:
             "method": self.recipe.method,
             "networks": {name: self.describe[name] for name in self.method.averaged},
             "size": self.recipe.size,
-            "at": self.recipe.size if self.data.layout.prepare.squares and self._whole() else None,
+            "at": self.recipe.size if self.data.layout.squares and self._whole() else None,
             "range": [-1, 1],
             "recipe": self.recipe.header(),
             **self.data.layout.header(self.method.translations),
@@ -76,14 +72,14 @@ def build(recipe: Recipe, device: torch.device, say: Say) -> Run:
         raise UserError(f"recipe: [run] seed must be from 0 to 2^63 - 1, not {seed}")
     method = recipe.make_method()
     with blaming("data"):
-        prepare = Preparation(**recipe.keywords("data", Preparation))
-        maker = LAYOUTS[method.data]
-        layout = maker(prepare, **recipe.keywords("data", maker))
+        layout = recipe.make_layout()
         data = DataSet(layout, seed, **recipe.keywords("data", DataSet))
         resolve_workers(recipe.values["data"]["workers"], device)
         # What the first step would stumble over is told now, before a run folder is made.
         next(Batches(data, 0, device, workers=0))
         data.held_out_batch(1)
+        for sentence in data.thin():
+            say(sentence)
     recipe.values["data"] |= layout.found
     torch.manual_seed(seed)  # the networks' first weights
     nets, describe = recipe.make_networks(method, layout.channels)
@@ -194,8 +190,10 @@ def train(
     """
     trainer, method, data = run_.trainer, run_.method, run_.data
     layout, nets = data.layout, trainer.average.nets
-    held_out = data.held_out_batch(folder.judged if data.judges else folder.samples)
-    meter, first = _Meter(trainer), distributed.rank() == 0  # one process writes for all
+    # What is drawn from noise may be held against the pictures trained on, which it has not seen.
+    judged = data.judges or not method.translations
+    held_out = data.held_out_batch(folder.judged if judged else folder.samples)
+    meter, first = Meter(trainer), distributed.rank() == 0  # one process writes for all
 
     def log(_: Logs) -> None:
         line = meter.report()
@@ -209,8 +207,20 @@ def train(
         settle_once()
         pictures = made(method, layout, nets, held_out, run_.device, precision)
         folder.save_sample(step, sample_grid(method, layout, pictures, held_out, folder.samples))
-        if data.judges:
-            folder.log({"step": step, **judge(layout, pictures, held_out)})
+        figures = judge(layout, pictures, held_out) if judged else {}
+        if figures:
+            folder.log({"step": step, **figures})
+            keep_best(figures, step)
+
+    best: Best | None = None
+
+    def keep_best(figures: dict[str, float], step: int) -> None:
+        """By the first figure, of which lower is better."""
+        nonlocal best
+        name, value = next(iter(figures.items()))
+        best = best or Best(folder.logged()[:-1], name)
+        if best.take(value, step):
+            run_.save_model(folder.best)
 
     settled = -1
 
@@ -255,38 +265,9 @@ def train(
         batches.close()
     if not finished:
         save({})
+    elif best is not None and best.sentence:
+        say(best.sentence)
     return finished
-
-
-class _Meter:
-    """Means of the losses, and rates, since the last report."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self._restart()
-
-    def _restart(self) -> None:
-        self.sums: dict[str, list[float]] = defaultdict(list)
-        self.since, self.images = time.perf_counter(), self.trainer.counts["images"]
-
-    def take(self, logs: Logs) -> None:
-        for name, value in logs.items():
-            self.sums[name].append(value)
-
-    def report(self) -> dict[str, Any]:
-        counts = self.trainer.counts
-        seconds = time.perf_counter() - self.since
-        line = {
-            "step": counts["step"],
-            "images": counts["images"],
-            **{name: sum(values) / len(values) for name, values in self.sums.items()},
-            "images_per_second": (counts["images"] - self.images) / seconds,
-            "memory_mb": peak_memory(self.trainer.device) / 2**20,
-            "redone": counts["redone"],
-            "skipped": counts["skipped"],
-        }
-        self._restart()
-        return line
 
 
 def _to_device(state: Any, device: torch.device) -> Any:
@@ -298,37 +279,3 @@ def _to_device(state: Any, device: torch.device) -> Any:
     if isinstance(state, list | tuple):
         return type(state)(_to_device(value, device) for value in state)
     return state
-
-
-def expect(run_: Run, steps: int = 3) -> dict[str, Any]:
-    """What a run would cost, from ``steps`` steps done in memory on its own data."""
-    trainer = run_.trainer
-    batches = Batches(run_.data, 0, run_.device, workers=0)
-    trainer.step(batches)  # the first step allocates and chooses algorithms
-    began = time.perf_counter()
-    for _ in range(steps):
-        trainer.step(batches)
-    seconds = (time.perf_counter() - began) / steps
-    return {
-        "method": run_.recipe.method,
-        "data": run_.data.counts(),
-        "device": str(run_.device),
-        "precision": trainer.precision,
-        "parameters": {name: parameters(net) for name, net in trainer.nets.items()},
-        "steps": trainer.steps,
-        "seconds_per_step": seconds,
-        "memory_bytes": peak_memory(run_.device),
-        "disk_bytes": _bytes(trainer.state_dict()) * run_.recipe.values["run"]["keep"],
-    }
-
-
-def parameters(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
-
-
-def _bytes(state: Any) -> int:
-    if isinstance(state, torch.Tensor):
-        return state.numel() * state.element_size()
-    if isinstance(state, dict):
-        return sum(map(_bytes, state.values()))
-    return sum(map(_bytes, state)) if isinstance(state, list | tuple) else 0

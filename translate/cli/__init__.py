@@ -7,8 +7,11 @@ import typer
 from translate.cli.convert import convert
 from translate.cli.data import app as data
 from translate.cli.doctor import doctor
+from translate.cli.edit import edit
 from translate.cli.explain import explain
+from translate.cli.interpolate import interpolate
 from translate.cli.recipes import recipes
+from translate.cli.reconstruct import reconstruct
 from translate.cli.sample import sample
 from translate.cli.train import train
 from translate.errors import UserError
@@ -21,7 +24,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, convert, sample, explain, recipes, doctor):
+for command in (
+    train,
+    convert,
+    sample,
+    interpolate,
+    reconstruct,
+    edit,
+    explain,
+    recipes,
+    doctor,
+):
     app.command()(command)
 app.add_typer(data, name="data")
 

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-OUT = typer.Option(help="A picture file: a grid, a row for each class; else a folder of pictures.")
+OUT = typer.Option(
+    help="A picture file: a grid, a row for each class; else a folder of pictures. "
+    "Of a model of points: a scatter, or their numbers as .csv."
+)
+COUNT = typer.Option(min=1, help="Pictures, of each class if there are classes.")
+TRUNCATION = typer.Option(help="Draw nearer to the usual: less variety, fewer failures.")
+KIND = typer.Option(
+    help="resample: draws beyond the truncation are drawn again; scale: all are multiplied by it; "
+    "mean: so is their distance to the mean, behind a mapping network."
+)
 
 
 def sample(
@@ -14,7 +23,9 @@ def sample(
     label: Annotated[
         list[str] | None, typer.Option(help="A class; may be repeated [default: all].")
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Pictures of each class.")] = 8,
+    count: Annotated[int, COUNT] = 8,
+    truncation: Annotated[float | None, TRUNCATION] = None,
+    truncation_kind: Annotated[str, KIND] = "resample",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into what is there already.")
     ] = False,
@@ -22,35 +33,15 @@ def sample(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
 ) -> None:
-    """Draw pictures of the classes that a cgan model was trained on."""
+    """Draw pictures from noise: translate sample runs/gan-faces --out grid.png"""
     from translate.cli.progress import bar
-    from translate.data.image import SUFFIXES, write
     from translate.device import find_device
-    from translate.errors import UserError
-    from translate.pictures import grid
-    from translate.sampler import Sampler
+    from translate.outputs import check_free
+    from translate.sampler import Sampler, save
 
-    as_grid = out.suffix.lower() in SUFFIXES
-    if out.suffix and not as_grid and not out.is_dir():
-        raise UserError(f"{out}: a grid is written as {', '.join(SUFFIXES)}")
-    if not overwrite and (any(out.iterdir()) if out.is_dir() else out.exists()):
-        raise UserError(f"{out} is there already: choose another --out, or give --overwrite")
-    sampler = Sampler(model, find_device(device), precision)
-    labels = [sampler.label_of(name) for name in label or sampler.classes]
-    sheet = []
+    check_free(out, overwrite)
+    sampler = Sampler(model, find_device(device), precision, truncation, truncation_kind)
+    labels = sampler.labels_of(label or [])
     with bar("drawing", len(labels) * count) as shown:
-        for chosen in labels:
-            row = []
-            for number, image in enumerate(sampler.draw(chosen, count, seed)):
-                if as_grid:
-                    row.append(image)
-                else:
-                    write(out / sampler.classes[chosen] / f"{number:05}.png", image)
-                shown.advance(1)
-            sheet.append(row)
-    if as_grid:
-        try:
-            write(out, grid(sheet))
-        except ValueError as error:  # colour in a grey format, or more than the format holds
-            raise UserError(str(error)) from None
-    typer.echo(f"{len(labels) * count} pictures of {len(labels)} classes: {out}")
+        made = save(sampler, out, labels, count, seed, shown.advance)
+    typer.echo(f"{made}: {out}")

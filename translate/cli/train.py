@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from translate.run_folder import RunFolder
     from translate.training import Run
 
-METHOD = typer.Argument(metavar="METHOD", help="The system to train: cyclegan, pix2pix or cgan.")
+METHOD = typer.Argument(
+    metavar="METHOD", help="The system to train: cyclegan, pix2pix, cgan or gan."
+)
 DOMAINS = typer.Option(metavar="FOLDER FOLDER", help="Two folders of pictures (cyclegan, pix2pix).")
 ALIGNED = typer.Option(
     metavar="FOLDER", help="Pictures with input on the left, target on the right (pix2pix)."
 )
 IMAGES = typer.Option(
-    metavar="FOLDER", help="Pictures in a sub-folder per class (cgan), or to make pairs of."
+    metavar="FOLDER", help="Pictures (gan), in a sub-folder per class (cgan), or to make pairs of."
 )
 DATASET = typer.Option(
     metavar="FOLDER", help="A folder with trainA and trainB, or with aligned pictures in train."
@@ -74,10 +76,11 @@ def train(
     from translate.cli.progress import say
     from translate.device import find_device
     from translate.errors import UserError
+    from translate.expectation import expect
     from translate.recipe import pictures_of, resolve
     from translate.recipe_file import default_recipe, parse_override, read
     from translate.schema import blaming
-    from translate.training import begin, build, expect, folder_of, open_run, restore
+    from translate.training import begin, build, folder_of, open_run, restore
 
     pictures = pictures_of(
         method, domains=domains and list(domains), aligned=aligned, images=images, dataset=dataset

@@ -1,4 +1,4 @@
-"""Batches that are a pure function of (seed, position), whatever the pictures' layout on disk."""
+"""Batches that are a pure function of (seed, position), whatever the layout of the samples."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,13 +14,15 @@ from torch.utils.data import Dataset
 
 from gan_core import distributed
 from translate.data.header import BrokenImage
-from translate.data.preparation import Preparation
 
 Seed = tuple[int, ...] | None
 
 
 class Entry(NamedTuple):
-    """The files of one sample, and its class where there are classes."""
+    """The files of one sample, and its class where there are classes.
+
+    Where there are no files, ``label`` says which sample it is.
+    """
 
     files: tuple[Path, ...]
     label: int = 0
@@ -60,34 +62,47 @@ class Stream:
 
 
 class Layout(Protocol):
-    """How pictures lie on the disk and what a batch of them holds.
+    """Where samples come from, what a batch of them holds, and how they are shown and judged.
 
-    Its class has keyword-only recipe keys after the ``Preparation``, and
-
-    wanted    what a person must give, in words
-    figures   what held-out pictures are judged by: name -> (real, made) -> number
-    channels_of(values)   batch key -> channels of its pictures, or the number of classes, from the
-              recipe's values where those say it
+    Its class has keyword-only recipe keys, after the ``Preparation`` if it reads pictures.
     """
 
-    wanted: ClassVar[str]
-    figures: ClassVar[Mapping[str, Callable[[Tensor, Tensor], float]]]
-    prepare: Preparation
-    names: dict[str, str]  # batch key -> what people call its pictures
+    wanted: ClassVar[str]  # what a person must give, in words
+    names: dict[str, str]  # batch key -> what people call its samples
     title: tuple[str, ...]  # of a run, after its method
     found: dict[str, Any]  # recipe keys as the folders settle them: what a resumed run must find
     channels: dict[str, int]
-    streams: Sequence[Stream]
-    held_out: Sequence[Stream]  # to judge by; may be empty
+    streams: list[Stream]
+    held_out: list[Stream]  # to judge by; may be empty
+    keeps_sizes: bool  # pictures come in sizes of their own
+    squares: bool  # a sample shows all of a picture, as a square
+
+    @property
+    def figures(self) -> Mapping[str, Callable[[Tensor, Tensor], float]]:
+        """What samples are judged by: name -> (held out, made) -> number."""
 
     @staticmethod
-    def channels_of(values: Mapping[str, Any]) -> dict[str, int]: ...
+    def channels_of(values: Mapping[str, Any]) -> dict[str, int]:
+        """Batch key -> channels of its pictures, coordinates of its points, or the number of
+        classes, from the recipe's values where those say it.
+        """
+
+    @classmethod
+    def blank(cls, values: Mapping[str, Any]) -> dict[str, Tensor]:
+        """A batch of two samples without content, on the default device, from the same values."""
 
     def header(self, translations: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-        """What a model file says of the pictures."""
+        """What a model file says of the samples."""
 
     def picture(self, key: str, made: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        """Tensors of a batch key, real or made, as pictures in [-1, 1] to look at."""
+        """Tensors under a key of a batch, or made by a method, as they are looked at and judged:
+        pictures in [-1, 1].
+        """
+
+    def sheet(self, rows: Mapping[str, Tensor]) -> np.ndarray:
+        """One picture of all rows, [H, W, C] uint8; those that ``picture`` gave, by batch key, and
+        "made <key>" for what was made.
+        """
 
 
 @dataclass(frozen=True)
@@ -123,7 +138,7 @@ class DataSet(Dataset[Item]):
         if batch_size < 1 or batch_size % self.world:
             many = f"a multiple of the {self.world} processes" if self.world > 1 else "1 or more"
             raise ValueError(f"batch_size must be {many}, not {batch_size}")
-        if layout.prepare.keeps_sizes and batch_size > 1:
+        if layout.keeps_sizes and batch_size > 1:
             raise ValueError("preprocess = 'none' leaves sizes as they are: batch_size must be 1")
         if not 0 <= validation_share < 1 or not 0 <= max_broken <= 1:
             raise ValueError("validation_share and max_broken are shares, from 0 to 1")
@@ -133,6 +148,12 @@ class DataSet(Dataset[Item]):
         if not self.held_out:
             parts = [_hold_out(stream, validation_share) for stream in layout.streams]
             self.streams, self.held_out = [p[0] for p in parts], [p[1] for p in parts]
+        for name, count in self.counts().items():
+            if count == 1 < batch_size:
+                raise ValueError(
+                    f"{name} has one picture for batches of {batch_size}: give more, or set "
+                    "data.batch_size = 1"
+                )
         self._orders = [(0, stream.order(0)) for stream in self.streams]
 
     def batches_per_epoch(self) -> int:
@@ -182,13 +203,13 @@ class DataSet(Dataset[Item]):
         """Up to ``count`` samples of each stream to judge by: held out, or else trained on."""
         batch: dict[str, Tensor] = {}
         for held_out, stream in zip(self.held_out, self.streams, strict=True):
-            entries = held_out.entries or stream.entries
+            source = held_out if held_out.entries else stream
             samples: list[dict[str, Tensor]] = []
-            for index in _spread(len(entries), count):
+            for index in _spread(len(source.entries), count):
                 if len(samples) == count:
                     break
                 try:
-                    samples.append(stream.load(entries[index], None))
+                    samples.append(source.load(source.entries[index], None))
                 except BrokenImage:
                     continue  # counted where it is trained on
             if not samples:
@@ -204,6 +225,16 @@ class DataSet(Dataset[Item]):
     def counts(self) -> dict[str, int]:
         """How many samples each stream has to train on."""
         return {stream.name: len(stream.entries) for stream in self.streams}
+
+    def thin(self) -> list[str]:
+        """What a person should know before training: of which streams a batch repeats samples."""
+        return [
+            f"{count} of {name} for batches of {self.batch_size}: some come several times in one "
+            "batch, and a discriminator will know them by heart: lower data.batch_size, or give "
+            "more pictures"
+            for name, count in self.counts().items()
+            if count < self.batch_size
+        ]
 
     def count_broken(self, broken: Mapping[str, str]) -> Mapping[str, tuple[int, int]]:
         """Of each stream: how many of its entries are among ``broken``, and how many there are."""

@@ -1,15 +1,38 @@
-"""What layouts with two domains of pictures share."""
+"""What layouts of pictures share."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from gan_core.metrics import sliced_wasserstein
-from translate.data.folders import domain_names
+from translate.data.dataset import Entry, Seed, Stream
+from translate.data.folders import domain_names, pictures
+from translate.data.preparation import Preparation
 
 Channels = Literal[1, 3, 4]
+
+
+def domain(name: str, folder: str, prepare: Preparation, key: str, channels: int) -> Stream:
+    """All pictures below a folder, one by one: {key: [channels, H, W] in [-1, 1]}."""
+    entries = [Entry((path,)) for path in pictures(Path(folder))]
+    return Stream(name, entries, partial(_load, prepare, key, channels))
+
+
+def _load(
+    prepare: Preparation, key: str, channels: int, entry: Entry, seed: Seed
+) -> dict[str, Tensor]:
+    return {key: prepare.load(entry.files[0], channels, seed)}
+
+
+def blank(channels: Mapping[str, int], values: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Two pictures without content for each batch key, as large as the values of [data] say."""
+    rows, columns = values["aspect"]
+    sides = values["size"] * rows, values["size"] * columns
+    return {key: torch.empty(2, count, *sides) for key, count in channels.items()}
 
 
 def name_domains(names: tuple[str, ...], folders: tuple[str, ...]) -> dict[str, str]:

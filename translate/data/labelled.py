@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from translate.data.dataset import Entry, Seed, Stream
-from translate.data.domains import FIGURES, Channels
+from translate.data.domains import FIGURES, Channels, blank
 from translate.data.folders import pictures
-from translate.data.image import read, with_channels
 from translate.data.preparation import Preparation
-from translate.data.tensors import to_tensor
 from translate.errors import UserError, nearest
+from translate.pictures import sheet
 
 
 class Labelled:
@@ -41,11 +41,12 @@ class Labelled:
         if not images:
             raise UserError(f"give {self.wanted}")
         self.prepare = prepare
+        self.keeps_sizes, self.squares = prepare.keeps_sizes, prepare.squares
         self.classes = classes or _classes(Path(images))
-        self.title = (Path(images).resolve().name,)
+        self.title: tuple[str, ...] = (Path(images).resolve().name,)
         self.names = {"image": self.title[0]}
         self.channels = {"image": channels, "label": len(self.classes)}
-        self.found = {"classes": self.classes}
+        self.found: dict[str, Any] = {"classes": self.classes}
         self.streams = [self._stream(images, self.classes, balance)]
         self.held_out = [
             self._stream(folder, _classes(Path(folder)), False) for folder in validation
@@ -55,6 +56,11 @@ class Labelled:
     def channels_of(values: Mapping[str, Any]) -> dict[str, int]:
         """Without looking at the folder: as if there were two classes."""
         return {"image": values["channels"], "label": 2}
+
+    @classmethod
+    def blank(cls, values: Mapping[str, Any]) -> dict[str, Tensor]:
+        label = torch.zeros(2, dtype=torch.long)
+        return {**blank({"image": values["channels"]}, values), "label": label}
 
     def _stream(self, folder: str, names: Sequence[str], balance: bool) -> Stream:
         entries = []
@@ -69,15 +75,17 @@ class Labelled:
         return Stream(self.title[0], entries, self._load, balance)
 
     def _load(self, entry: Entry, seed: Seed) -> dict[str, Tensor]:
-        image = with_channels(read(entry.files[0]), self.channels["image"])
-        sample = to_tensor(self.prepare(image, seed))
-        return {"image": sample, "label": torch.tensor(entry.label)}
+        image = self.prepare.load(entry.files[0], self.channels["image"], seed)
+        return {"image": image, "label": torch.tensor(entry.label)}
 
     def header(self, translations: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
         return {"classes": list(self.classes), "channels": self.channels["image"]}
 
     def picture(self, key: str, made: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         return made
+
+    def sheet(self, rows: Mapping[str, Tensor]) -> np.ndarray:
+        return sheet(rows)
 
 
 def _classes(folder: Path) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from translate.data.dataset import Entry, Seed, Stream
 from translate.data.derived import DERIVED
-from translate.data.domains import FIGURES, Channels, name_domains, translations_header
+from translate.data.domains import FIGURES, Channels, blank, name_domains, translations_header
 from translate.data.folders import pictures
 from translate.data.header import BrokenImage, read_header
 from translate.data.image import read, with_channels
@@ -20,6 +20,7 @@ from translate.data.matching import match
 from translate.data.preparation import Preparation
 from translate.data.tensors import to_tensor
 from translate.errors import UserError
+from translate.pictures import sheet
 
 
 class Paired:
@@ -74,6 +75,7 @@ class Paired:
         if len(validation) not in (0, len(domains) or 1):
             raise ValueError("validation must name as many folders as there are to train on")
         self.prepare, self.forward = prepare, direction == "left-to-right"
+        self.keeps_sizes, self.squares = prepare.keeps_sizes, prepare.squares
         self.derive, self.derived = derive, DERIVED.get(derive)
         self.channels = self.channels_of({"channels": channels, "derive": derive})
         if domains:
@@ -84,7 +86,7 @@ class Paired:
         else:
             assert self.derived
             self.names, load = name_domains(names or self.derived.names, ()), self._load_derived
-        self.found = {"names": tuple(self.names.values())}
+        self.found: dict[str, Any] = {"names": tuple(self.names.values())}
         # the domains' names, or else of which folder they are the halves
         self.title = tuple(self.names.values()) if domains else (_last(aligned or images),)
 
@@ -99,6 +101,10 @@ class Paired:
         derived = DERIVED.get(values["derive"])
         channels = derived.channels if derived else values["channels"]
         return dict(zip(("x", "y"), channels, strict=True))
+
+    @classmethod
+    def blank(cls, values: Mapping[str, Any]) -> dict[str, Tensor]:
+        return blank(cls.channels_of(values), values)
 
     def _load_two(self, entry: Entry, seed: Seed) -> dict[str, Tensor]:
         x, y = map(read, entry.files)
@@ -137,6 +143,9 @@ class Paired:
         if self.derived and key == "y":
             return self.derived.picture(made, batch["x"])
         return made
+
+    def sheet(self, rows: Mapping[str, Tensor]) -> np.ndarray:
+        return sheet(rows)
 
 
 def _last(folder: str) -> str:

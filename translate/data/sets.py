@@ -1,9 +1,16 @@
-"""Layouts of training pictures by the name that a method gives for what it trains on."""
+"""Layouts of training samples by the name that a method gives for what it trains on."""
 
-from typing import Any
-
+from translate.data.dataset import Layout
 from translate.data.labelled import Labelled
 from translate.data.paired import Paired
+from translate.data.points import Points
+from translate.data.unlabelled import Unlabelled
 from translate.data.unpaired import Unpaired
 
-LAYOUTS: dict[str, type[Any]] = {"unpaired": Unpaired, "paired": Paired, "labelled": Labelled}
+LAYOUTS: dict[str, type[Layout]] = {
+    "unpaired": Unpaired,
+    "paired": Paired,
+    "labelled": Labelled,
+    "unlabelled": Unlabelled,
+    "points": Points,
+}

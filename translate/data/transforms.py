@@ -18,65 +18,68 @@ from translate.data.image import resize
 from translate.errors import UserError, nearest
 
 Rng = np.random.Generator | None  # None: the deterministic form, whatever is cropped is centred
+Sides = tuple[int, int]  # height and width
 
 
-def _crop(image: np.ndarray, height: int, width: int, rng: Rng) -> np.ndarray:
+def _crop(image: np.ndarray, sides: Sides, rng: Rng) -> np.ndarray:
+    height, width = sides
     free = (image.shape[0] - height, image.shape[1] - width)
     if min(free) < 0:
-        raise ValueError(f"no {width} x {height} crop fits: load_size must be at least size")
+        raise ValueError(f"no {width} x {height} crop fits: load_sides must be at least sides")
     top, left = (side // 2 if rng is None else int(rng.integers(side + 1)) for side in free)
     return image[top : top + height, left : left + width]
 
 
-def _cover(image: np.ndarray, size: int) -> np.ndarray:
-    """Enlarged in proportion until both sides have ``size`` pixels; as it is where they have."""
+def _cover(image: np.ndarray, sides: Sides) -> np.ndarray:
+    """Enlarged in proportion until both sides have their pixels; as it is where they have."""
     height, width = image.shape[:2]
-    scale = max(1.0, size / min(height, width))
+    scale = max(1.0, sides[0] / height, sides[1] / width)
     return resize(image, round(height * scale), round(width * scale))
 
 
-def resize_crop(image: np.ndarray, size: int, load_size: int, rng: Rng) -> np.ndarray:
-    """The CycleGAN paper's: load_size x load_size, out of proportion, then a crop."""
-    return _crop(resize(image, load_size, load_size), size, size, rng)
+def resize_crop(image: np.ndarray, sides: Sides, load_sides: Sides, rng: Rng) -> np.ndarray:
+    """The CycleGAN paper's: to load_sides, out of proportion, then a crop."""
+    return _crop(resize(image, *load_sides), sides, rng)
 
 
-def crop(image: np.ndarray, size: int, load_size: int, rng: Rng) -> np.ndarray:
+def crop(image: np.ndarray, sides: Sides, load_sides: Sides, rng: Rng) -> np.ndarray:
     """A crop at the picture's own scale; a smaller picture is enlarged first."""
-    return _crop(_cover(image, size), size, size, rng)
+    return _crop(_cover(image, sides), sides, rng)
 
 
-def scale_width(image: np.ndarray, size: int, load_size: int, rng: Rng) -> np.ndarray:
-    """load_size wide, in proportion but at least ``size`` high, then a crop."""
-    height = max(size, round(load_size * image.shape[0] / image.shape[1]))
-    return _crop(resize(image, height, load_size), size, size, rng)
+def scale_width(image: np.ndarray, sides: Sides, load_sides: Sides, rng: Rng) -> np.ndarray:
+    """As wide as load_sides, in proportion but at least as high as ``sides``, then a crop."""
+    width = load_sides[1]
+    height = max(sides[0], round(width * image.shape[0] / image.shape[1]))
+    return _crop(resize(image, height, width), sides, rng)
 
 
-def pad(image: np.ndarray, size: int, load_size: int, rng: Rng) -> np.ndarray:
+def pad(image: np.ndarray, sides: Sides, load_sides: Sides, rng: Rng) -> np.ndarray:
     """All of the picture, in proportion, centred; its border pixels go on to the edges.
 
     They suit any ground, a drawing's white too, which a reflection would fill with strokes.
     """
-    scale = size / max(image.shape[:2])
+    scale = min(sides[0] / image.shape[0], sides[1] / image.shape[1])
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    top, left = (size - height) // 2, (size - width) // 2
-    margins = ((top, size - height - top), (left, size - width - left), (0, 0))
+    top, left = (sides[0] - height) // 2, (sides[1] - width) // 2
+    margins = ((top, sides[0] - height - top), (left, sides[1] - width - left), (0, 0))
     return np.pad(resize(image, height, width), margins, mode="edge")
 
 
-def none(image: np.ndarray, size: int, load_size: int, rng: Rng) -> np.ndarray:
+def none(image: np.ndarray, sides: Sides, load_sides: Sides, rng: Rng) -> np.ndarray:
     """The picture at its own size, trimmed around the centre to sides that 4 divides."""
-    image = _cover(image, 4)
-    return _crop(image, image.shape[0] // 4 * 4, image.shape[1] // 4 * 4, None)
+    image = _cover(image, (4, 4))
+    return _crop(image, (image.shape[0] // 4 * 4, image.shape[1] // 4 * 4), None)
 
 
-PREPROCESS: dict[str, Callable[[np.ndarray, int, int, Rng], np.ndarray]] = {
+PREPROCESS: dict[str, Callable[[np.ndarray, Sides, Sides, Rng], np.ndarray]] = {
     "resize_crop": resize_crop,
     "crop": crop,
     "scale_width": scale_width,
     "pad": pad,
     "none": none,
 }
-"""name -> (image, size, load_size, rng) -> [size, size, C], except "none"; load_size >= size.
+"""name -> (image, sides, load_sides, rng) -> [*sides, C], except "none"; load_sides >= sides.
 
 With rng None the crop is the centre's, the form to judge by.
 """

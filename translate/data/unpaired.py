@@ -1,19 +1,23 @@
 """Two folders without pairs: {"x": [B, C, H, W], "y": ...} in [-1, 1]."""
 
 from collections.abc import Mapping
-from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor
 
-from translate.data.dataset import Entry, Seed, Stream
-from translate.data.domains import FIGURES, Channels, name_domains, translations_header
-from translate.data.folders import pictures
-from translate.data.image import read, with_channels
+from translate.data.dataset import Stream
+from translate.data.domains import (
+    FIGURES,
+    Channels,
+    blank,
+    domain,
+    name_domains,
+    translations_header,
+)
 from translate.data.preparation import Preparation
-from translate.data.tensors import to_tensor
 from translate.errors import UserError
+from translate.pictures import sheet
 
 
 class Unpaired:
@@ -38,8 +42,9 @@ class Unpaired:
         if not domains:
             raise UserError(f"give {self.wanted}")
         self.prepare = prepare
+        self.keeps_sizes, self.squares = prepare.keeps_sizes, prepare.squares
         self.names = name_domains(names, domains)
-        self.found = {"names": tuple(self.names.values())}
+        self.found: dict[str, Any] = {"names": tuple(self.names.values())}
         self.title = tuple(self.names.values())
         self.channels = self.channels_of({"channels": channels})
         self.streams = self._streams(domains)
@@ -49,18 +54,21 @@ class Unpaired:
     def channels_of(values: Mapping[str, Any]) -> dict[str, int]:
         return dict(zip(("x", "y"), values["channels"], strict=True))
 
+    @classmethod
+    def blank(cls, values: Mapping[str, Any]) -> dict[str, Tensor]:
+        return blank(cls.channels_of(values), values)
+
     def _streams(self, folders: tuple[str, str]) -> list[Stream]:
         return [
-            Stream(name, [Entry((p,)) for p in pictures(Path(folder))], partial(self._load, key))
+            domain(name, folder, self.prepare, key, self.channels[key])
             for folder, (key, name) in zip(folders, self.names.items(), strict=True)
         ]
-
-    def _load(self, key: str, entry: Entry, seed: Seed) -> dict[str, Tensor]:
-        image = with_channels(read(entry.files[0]), self.channels[key])
-        return {key: to_tensor(self.prepare(image, seed))}
 
     def header(self, translations: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
         return translations_header(translations, self.names, self.channels)
 
     def picture(self, key: str, made: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         return made
+
+    def sheet(self, rows: Mapping[str, Tensor]) -> np.ndarray:
+        return sheet(rows)

@@ -1,10 +1,13 @@
 """Translation methods by name: those of this package and those that others install.
 
 A package adds a method through an entry point of the group ``translate.methods`` that names a
-class like ``CycleGAN``: a ``gan_core.routing.Method`` with a keyword-only constructor (its recipe
-keys), and with
+class like ``CycleGAN``: a ``gan_core.routing.Method`` whose constructor takes its recipe keys as
+keyword-only arguments, and *parts*, whose keys are recipe keys too, as positional ones
+(``translate.schema.parts``), and with
 
-    data           what it trains on (a name in ``translate.data.sets.LAYOUTS``)
+    data           what it can be trained on, the usual first (names in
+                   ``translate.data.sets.LAYOUTS``)
+    family         the METHOD of ``translate train`` that its recipes belong to
     translations   network -> (batch key it reads, batch key it makes); empty where pictures are
                    drawn from noise
     grid           rows of the sample grids: batch keys, and "made <key>" for what is made
@@ -13,6 +16,14 @@ keys), and with
                    number of classes
     made(nets, batch, generator)   what the generators make of a batch, by the key of the pictures
                    that it is to be like; all noise comes from ``generator``, a CPU one
+
+Where pictures are drawn from noise also
+
+    generate(nets, normal, label)   pictures of numbers [B, G.latent] from N(0, 1)
+
+and where codes can be had of pictures
+
+    encode(nets, x), decode(nets, code)   [B, C, H, W] to [B, n], and back
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +33,10 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from gan_core.methods.began import BEGAN
+from gan_core.methods.ebgan import EBGAN
+from gan_core.methods.gan import GAN
+from gan_core.methods.ogan import OGAN
 from gan_core.routing import Batch, Method, Networks
 from translate.errors import UserError, nearest
 from translate.methods.cgan import ConditionalGAN
@@ -32,11 +47,16 @@ METHODS: dict[str, type[Any]] = {
     "cyclegan": CycleGAN,
     "pix2pix": Pix2Pix,
     "cgan": ConditionalGAN,
+    "gan": GAN,
+    "ebgan": EBGAN,
+    "began": BEGAN,
+    "ogan": OGAN,
 }
 
 
 class TranslationMethod(Method, Protocol):
-    data: ClassVar[str]
+    data: ClassVar[tuple[str, ...]]
+    family: ClassVar[str]
     translations: ClassVar[dict[str, tuple[str, str]]]
     grid: ClassVar[tuple[str, ...]]
 

@@ -6,7 +6,7 @@ Deviations: none with the default arguments; identity mapping (section 5.2) is o
 authors' code, and discriminators are updated after the generators, as there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, ClassVar, Literal
 
@@ -35,7 +35,8 @@ class CycleGAN:
     pool_size: past translations that the discriminators are shown (section 4: 50); 0: none.
     """
 
-    data: ClassVar[str] = "unpaired"
+    data: ClassVar[tuple[str, ...]] = ("unpaired",)
+    family: ClassVar[str] = "cyclegan"
     translations: ClassVar[dict[str, tuple[str, str]]] = {"G": ("x", "y"), "F": ("y", "x")}
     grid: ClassVar[tuple[str, ...]] = ("x", "made y", "y", "made x")
     updates: ClassVar[tuple[Update, ...]] = (GENERATORS, DISCRIMINATORS)
@@ -83,8 +84,8 @@ class CycleGAN:
         self.adversary.check(nets["D_X"])
         return nets
 
-    def schedule(self, progress: Progress) -> Step:
-        return Step(self.updates)
+    def schedule(self, progress: Progress) -> Sequence[Step]:
+        return (Step(self.updates),)
 
     def scene(self, nets: Networks, batch: Mapping[str, Tensor]) -> Scene:
         G, F, x, y = nets["G"], nets["F"], batch["x"], batch["y"]

@@ -7,7 +7,7 @@ Deviations: none with the default arguments. The loss is the paper's, with G's h
 non-saturating form that the authors' code trains; D takes its step before G, as there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -31,7 +31,8 @@ class Pix2Pix:
     pool_size: past pairs that D is shown in place of new ones; 0, as in the paper: none.
     """
 
-    data: ClassVar[str] = "paired"
+    data: ClassVar[tuple[str, ...]] = ("paired",)
+    family: ClassVar[str] = "pix2pix"
     translations: ClassVar[dict[str, tuple[str, str]]] = {"G": ("x", "y")}
     grid: ClassVar[tuple[str, ...]] = ("x", "made y", "y")
     updates: ClassVar[tuple[Update, ...]] = (DISCRIMINATOR, GENERATOR)
@@ -61,8 +62,8 @@ class Pix2Pix:
         self.adversary.check(D)
         return {"G": build("generator", in_channels=x, out_channels=y), "D": D}
 
-    def schedule(self, progress: Progress) -> Step:
-        return Step(self.updates)
+    def schedule(self, progress: Progress) -> Sequence[Step]:
+        return (Step(self.updates),)
 
     def scene(self, nets: Networks, batch: Mapping[str, Tensor]) -> Scene:
         x, y = batch["x"], batch["y"]

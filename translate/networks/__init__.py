@@ -1,11 +1,18 @@
-"""Networks of the translation methods, by the name that a recipe and a model file give them."""
+"""All networks, by the name that a recipe and a model file give them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
+from gan_core.networks.autoencoder import BEGANAutoencoder, BEGANGenerator, ConvAutoencoder
+from gan_core.networks.biggan import BigGANDiscriminator, BigGANGenerator
+from gan_core.networks.bottleneck import BottleneckDiscriminator, BottleneckGenerator
 from gan_core.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from gan_core.networks.encoder import DCGANEncoder
+from gan_core.networks.mlp import Mapping as MLPMapping
+from gan_core.networks.mlp import PointDiscriminator, PointGenerator
+from gan_core.networks.residual import ResidualDiscriminator, ResidualGenerator
 from translate.networks.patch import PatchDiscriminator, PixelDiscriminator
 from translate.networks.resnet import ResnetGenerator
 from translate.networks.unet import UNetGenerator
@@ -17,6 +24,19 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "pixel": PixelDiscriminator,
     "dcgan": DCGANGenerator,
     "dcgan-discriminator": DCGANDiscriminator,
+    "dcgan-encoder": DCGANEncoder,
+    "residual": ResidualGenerator,
+    "residual-discriminator": ResidualDiscriminator,
+    "bottleneck": BottleneckGenerator,
+    "bottleneck-discriminator": BottleneckDiscriminator,
+    "biggan": BigGANGenerator,
+    "biggan-discriminator": BigGANDiscriminator,
+    "autoencoder": ConvAutoencoder,
+    "began": BEGANGenerator,
+    "began-autoencoder": BEGANAutoencoder,
+    "mlp": PointGenerator,
+    "mlp-discriminator": PointDiscriminator,
+    "mapping": MLPMapping,
 }
 
 

@@ -2,15 +2,15 @@
 
 Paper: Isola et al. 2017, section 3.2.2 and appendix 6.1.2. Layer order and parameter names equal
 the authors' PyTorch code. Called with ``features`` they also return what their layers make of the
-pictures, for feature matching (Wang et al. 2018, section 3.2). With ``spectral`` all convolutions
-are normalised spectrally (Miyato et al. 2018), which renames their weights.
+pictures, for feature matching (Wang et al. 2018, section 3.2). ``weights``: see
+``gan_core.blocks.weights``.
 """
 
 from torch import Tensor, nn
 
 from gan_core.blocks.initialisation import Init, initialise
 from gan_core.blocks.normalisation import Norm, norm_layer
-from gan_core.blocks.spectral import normalise_spectrally
+from gan_core.blocks.weights import Weights, hold_weights
 
 
 def run(layers: nn.Sequential, x: Tensor, features: bool) -> Tensor | list[Tensor]:
@@ -39,7 +39,7 @@ class PatchDiscriminator(nn.Module):
         filters: int = 64,
         layers: int = 3,
         norm: Norm = "instance",
-        spectral: bool = False,
+        weights: Weights = "free",
         init: Init = "normal",
         init_gain: float = 0.02,
     ) -> None:
@@ -69,8 +69,7 @@ class PatchDiscriminator(nn.Module):
             width = wider
         self.model = nn.Sequential(*stack, nn.Conv2d(width, 1, 4, stride=1, padding=1))
         initialise(self, init, init_gain)
-        if spectral:
-            normalise_spectrally(self)
+        hold_weights(self, weights)
 
     def forward(self, x: Tensor, features: bool = False) -> Tensor | list[Tensor]:
         return run(self.model, x, features)
@@ -89,7 +88,7 @@ class PixelDiscriminator(nn.Module):
         *,
         filters: int = 64,
         norm: Norm = "instance",
-        spectral: bool = False,
+        weights: Weights = "free",
         init: Init = "normal",
         init_gain: float = 0.02,
     ) -> None:
@@ -106,8 +105,7 @@ class PixelDiscriminator(nn.Module):
             nn.Conv2d(2 * filters, 1, 1, bias=bias),
         )
         initialise(self, init, init_gain)
-        if spectral:
-            normalise_spectrally(self)
+        hold_weights(self, weights)
 
     def forward(self, x: Tensor, features: bool = False) -> Tensor | list[Tensor]:
         return run(self.net, x, features)
