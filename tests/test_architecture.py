@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starts import System, every_system
 
 from translate.explain import routes
 from translate.methods import METHODS
-from translate.recipe_file import default_recipe, recipe_names
+from translate.recipe import resolve
+from translate.recipe_file import read
 
 ROOT = Path(__file__).parents[1]
 
@@ -163,11 +165,11 @@ def test_nobody_sets_requires_grad() -> None:
 # ---- every method, found by itself -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_routes_of_every_method(name: str) -> None:
-    assert name in recipe_names(), "a method comes with a recipe of its name"
-    matrix = routes(default_recipe(name), [], name)
-    method = METHODS[name]
+@every_system()
+def test_routes_of_every_method(system: System) -> None:
+    """Measured on the networks of a recipe, whose settings may decide what is trained together."""
+    matrix = routes(read(system.recipe), [], system.method)
+    method = resolve(read(system.recipe), []).make_method()
     assert list(matrix) == [update.name for update in method.updates]
     networks: set[str] = set()
     for update in method.updates:
@@ -189,7 +191,9 @@ def test_routes_of_every_method(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_held_against_a_table_written_by_hand(name: str) -> None:
-    file = ROOT / "tests" / "translate" / "methods" / f"test_{name}.py"
-    assert file.is_file()
+    """In the tests of the package that it is defined in."""
+    package = METHODS[name].__module__.partition(".")[0]
+    file = ROOT / "tests" / package / "methods" / f"test_{name}.py"
+    assert file.is_file(), f"add {file.relative_to(ROOT)} with the route matrix of its paper"
     tree = ast.parse(file.read_text(encoding="utf-8"))
     assert "route_matrix" in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

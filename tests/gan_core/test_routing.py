@@ -1,6 +1,6 @@
 """Freezing, and the measured table of what each loss term does to each network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -104,6 +104,30 @@ def test_trainable_are_the_named_networks_free_parameters() -> None:
     assert [id(p) for p in found] == [id(nets["C"].weight), *map(id, nets["A"].parameters())]
 
 
+def test_an_update_projects_nothing_unless_told() -> None:
+    def project(parameters: Sequence[Tensor]) -> None:
+        raise AssertionError
+
+    assert Update("u", ("A",)).project is None
+    held = Update("u", ("A",), project)
+    assert held != Update("u", ("A",))
+    matrix = route_matrix(Held(held), networks("A"), {"x": torch.randn(4, 3)})  # type: ignore
+    assert matrix == {"u": {"loss": {"A": TRAINS}}}, "measuring moves no weight"
+
+
+class Held:
+    averaged = ()
+
+    def __init__(self, update: Update) -> None:
+        self.updates = (update,)
+
+    def scene(self, nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Scene:
+        return batch
+
+    def losses(self, update: Update, nets: Mapping[str, nn.Module], scene: Scene) -> Losses:
+        return {"loss": nets["A"](scene["x"]).mean()}
+
+
 # ---- route_matrix ------------------------------------------------------------------------------
 
 
@@ -119,8 +143,7 @@ def test_adversarial_routes() -> None:
     }
     assert routes(("D",), nets, terms) == {
         "deceive": {"G": NOTHING, "D": TRAINS, "E": NOTHING},
-        "size": {"G": NOTHING, "D": NOTHING, "E": NOTHING},
-    }
+    }, "with G frozen, size is a figure"
     assert routes(("G", "D"), nets, terms)["deceive"] == {"G": TRAINS, "D": TRAINS, "E": NOTHING}
 
 
@@ -189,15 +212,13 @@ def test_networks_of_several_inputs_and_outputs() -> None:
         scores = {f"{name} score": pair[0].mean() for name, pair in pairs.items()}
         return scores | {f"{name} guess": pair[1].mean() for name, pair in pairs.items()}
 
-    through, nothing = {"G": TRAINS, "D": THROUGH}, {"G": NOTHING, "D": NOTHING}
+    through = {"G": TRAINS, "D": THROUGH}
     assert routes(("G",), nets, terms) == {
         "first score": through,
         "second score": through,
         "named score": through,
         "first guess": through,
-        "second guess": nothing,
-        "named guess": nothing,
-    }
+    }, "guesses do not look at the other picture"
 
 
 def test_one_generator_trained_and_passed_through_by_the_same_term() -> None:
@@ -208,8 +229,7 @@ def test_one_generator_trained_and_passed_through_by_the_same_term() -> None:
         with frozen(nets["G"]):
             return {"inside": nets["G"](x).mean() * 1, "cycle": nets["G"](h).mean()}
 
-    nets = networks("G")
-    assert routes(("G",), nets, first) == {"inside": {"G": NOTHING}, "cycle": {"G": TRAINS}}
+    assert routes(("G",), networks("G"), first) == {"cycle": {"G": TRAINS}}
 
 
 def test_zero_gradient_is_still_a_route() -> None:
@@ -237,14 +257,23 @@ def test_zero_gradient_is_still_a_route() -> None:
     assert routes(("G",), nets, terms)["term"] == {"G": TRAINS, "N": THROUGH, "Z": THROUGH}
 
 
-def test_a_term_without_gradient_touches_nothing() -> None:
-    def terms(nets: Mapping[str, nn.Module], x: Tensor) -> Losses:
-        return {"constant": x.mean(), "target": nets["G"](x).detach().mean()}
+def test_figures_have_no_route() -> None:
+    """What has no gradient is no loss; what has one, if only a constant's, stays in the table."""
 
-    assert routes(("G",), networks("G"), terms) == {
-        "constant": {"G": NOTHING},
-        "target": {"G": NOTHING},
-    }
+    def terms(nets: Mapping[str, nn.Module], x: Tensor) -> Losses:
+        made, free = nets["G"](x), torch.zeros((), requires_grad=True)
+        with torch.no_grad():
+            figures = {"constant": x.mean(), "target": nets["G"](x).mean()}
+        return figures | {"detached": made.detach().mean(), "loss": made.mean(), "free": free * 2}
+
+    assert routes(("G",), networks("G"), terms) == {"loss": {"G": TRAINS}, "free": {"G": NOTHING}}
+
+
+def test_an_update_of_figures_alone_is_an_empty_row() -> None:
+    def terms(nets: Mapping[str, nn.Module], x: Tensor) -> Losses:
+        return {"made": nets["G"](x).mean()}
+
+    assert routes(("D",), networks("G", "D"), terms) == {}
 
 
 def test_measuring_cleans_up_after_an_exception() -> None:

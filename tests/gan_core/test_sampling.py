@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_core import distributed, sampling
 
@@ -101,3 +101,45 @@ def test_other_randomness_does_not_move_it(draw: Draw) -> None:
     torch.rand(10)  # dropout, say
     assert torch.equal(first, expected[0])
     assert torch.equal(draw(2, like=LIKE), expected[1])
+
+
+class Generator(nn.Module):
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.latent = latent
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_latents_are_a_row_for_each_sample(dtype: torch.dtype) -> None:
+    """Of a step's own numbers, in turn with whatever else the step draws."""
+    batch = torch.zeros(3, 1, 4, 4, dtype=dtype)
+    sampling.seed(5)
+    drawn = [sampling.latents(Generator(7), batch), sampling.latents(Generator(7), batch)]
+    sampling.seed(5)
+    expected = [sampling.normal(3, 7, like=batch), sampling.normal(3, 7, like=batch)]
+    assert all(map(torch.equal, drawn, expected))
+    assert drawn[0].shape == (3, 7)
+    assert drawn[0].dtype == dtype
+    assert not drawn[0].equal(drawn[1])
+
+
+def test_latents_outside_a_step_come_from_a_generator_of_ones_own() -> None:
+    """The same pictures whatever is trained between, in float32's numbers for every dtype."""
+    batch = torch.zeros(3, 2, dtype=torch.float64)
+    sampling.seed(5)
+    expected = sampling.normal(2, like=batch)
+    sampling.seed(5)
+    state = torch.get_rng_state()
+    generator = torch.Generator().manual_seed(1)
+    drawn = [sampling.latents(Generator(7), batch, generator) for _ in range(2)]
+    assert sampling.normal(2, like=batch).equal(expected), "the step's stream stands still"
+    assert torch.get_rng_state().equal(state)
+    generator.manual_seed(1)
+    for z in drawn:
+        assert z.dtype == torch.float64
+        assert z.equal(torch.randn(3, 7, generator=generator).double())
+
+
+def test_latents_without_numbers() -> None:
+    z = sampling.latents(Generator(7), torch.empty(3, 2, device="meta"))
+    assert (z.shape, z.is_meta) == ((3, 7), True)

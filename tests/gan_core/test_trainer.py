@@ -4,7 +4,7 @@ import copy
 import io
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -29,19 +29,19 @@ class Toy:
 
     def __init__(
         self,
-        plan: Step = Step((G_UPDATE, D_UPDATE)),  # noqa: B008
-        *,
+        *plans: Step,
         noise: float = 0.0,
         poison: Poison = lambda step, update, terms: terms,
     ) -> None:
-        self.plan, self.noise, self.poison = plan, noise, poison
+        self.plans = plans or (Step((G_UPDATE, D_UPDATE)),)
+        self.noise, self.poison = noise, poison
         self.step = 0
         self.drawn = torch.zeros(())
         self.observed: list[dict[str, float]] = []
 
-    def schedule(self, progress: Progress) -> Step:
+    def schedule(self, progress: Progress) -> Sequence[Step]:
         self.step = progress.step + 1
-        return self.plan
+        return self.plans
 
     def scene(self, nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Scene:
         return {"real": batch["x"], "fake": nets["G"](batch["z"])}
@@ -54,7 +54,7 @@ class Toy:
             blur = torch.rand(()) * self.noise
             self.drawn = self.drawn + blur  # a state that the next losses depend on
             blur = blur + 0.1 * self.drawn
-            fake = fake if self.plan.joint else fake.detach()
+            fake = fake if self.plans[0].joint else fake.detach()
             judged = softplus(-D(real + blur)).mean() + softplus(D(fake)).mean()
             terms = {"judge": judged}
         return self.poison(self.step, update.name, terms)
@@ -216,6 +216,53 @@ def test_joint_updates_may_share_a_graph() -> None:
     assert not close(ours, networks())
 
 
+@pytest.mark.parametrize("burst", [0, 1, 3])
+def test_a_step_may_be_several(burst: int) -> None:
+    """The critic alone on batches of its own, then both on one more."""
+    ours, theirs = networks(), networks()
+    plans = Step((D_UPDATE,), repeats=burst), Step((D_UPDATE, G_UPDATE))
+    training = trainer(Toy(*plans), ours, ema_half_life=50.0)
+    training.counts["images"] = 10**6
+    averaged = weights(training.average.nets["G"])
+    data, g, d = batches(), ByHand(theirs["G"]), ByHand(theirs["D"])
+    for _ in range(3):
+        logs = training.step(batches(start=training.counts["batches"]))
+        for alone in [True] * burst + [False]:
+            batch = next(data)
+            fake = theirs["G"](batch["z"])
+            judged = judge_loss(theirs, batch["x"], fake.detach())
+            d.step(d.gradients(judged))
+            if not alone:
+                deceived = generator_loss(theirs, fake)
+                g.step(g.gradients(deceived))
+        assert close(ours, theirs)
+        assert logs["judge"] == pytest.approx(judged.item(), rel=1e-12), "the last of the step"
+        assert logs["deceive"] + logs["size"] == pytest.approx(deceived.item(), rel=1e-12)
+        share = 0.5 ** (6 * (burst + 1) / 50)
+        averaged = share * averaged + (1 - share) * weights(ours["G"])
+        assert (weights(training.average.nets["G"]) - averaged).abs().max() < 1e-12
+    assert training.counts["step"] == 3
+    assert training.counts["batches"] == 3 * (burst + 1)
+    assert training.counts["images"] == 10**6 + 3 * (burst + 1) * 6
+    assert len(training.method.observed) == 3, "observed once a step"
+
+
+def test_steps_may_differ() -> None:
+    """The method is asked once before each, and told how far the run is."""
+    asked: list[Progress] = []
+
+    class Bursts(Toy):
+        def schedule(self, progress: Progress) -> Sequence[Step]:
+            asked.append(progress)
+            return Step((D_UPDATE,), repeats=2 - progress.step), Step((G_UPDATE,))
+
+    nets = networks()
+    logs = take(trainer(Bursts(), nets, steps=3), batches(), 3)
+    assert asked == [Progress(0, 3, 0), Progress(1, 3, 18), Progress(2, 3, 30)]
+    assert ["judge" in line for line in logs] == [True, True, False]
+    assert all("deceive" in line for line in logs)
+
+
 @pytest.mark.parametrize("parts", [2, 3])
 @pytest.mark.parametrize(
     "plan",
@@ -323,6 +370,75 @@ def test_no_half_life_keeps_the_weights_themselves() -> None:
 def test_accumulate_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="accumulate must be 1 or more, not 0"):
         trainer(Toy(), networks(), accumulate=0)
+
+
+# ---- projection --------------------------------------------------------------------------------
+
+
+def into_box(parameters: Sequence[Tensor]) -> None:
+    for p in parameters:
+        p.clamp_(-0.3, 0.3)
+
+
+HELD = Update("d", ("D",), project=into_box)
+
+
+class Clipped(Toy):
+    updates = (G_UPDATE, HELD)
+
+
+def test_projection_follows_each_step_of_its_update() -> None:
+    """Not before it, and of that update's networks alone; the optimiser's memory is left alone."""
+    ours, theirs = networks(), networks()
+    training = trainer(Clipped(Step((HELD,), repeats=2), Step((G_UPDATE, HELD))), ours)
+    assert weights(ours["D"]).abs().max() > 0.35, "first weights are not its business"
+    generators = weights(ours["G"])
+    data, g, d = batches(), ByHand(theirs["G"]), ByHand(theirs["D"])
+    for _ in range(4):
+        training.step(batches(start=training.counts["batches"]))
+        for alone in (True, True, False):
+            batch = next(data)
+            fake = theirs["G"](batch["z"])
+            if not alone:
+                g.step(g.gradients(generator_loss(theirs, fake)))
+            d.step(d.gradients(judge_loss(theirs, batch["x"], fake.detach())))
+            with torch.no_grad():
+                for p in theirs["D"].parameters():
+                    p.copy_(p.clamp(-0.3, 0.3))
+        assert close(ours, theirs)
+    assert weights(ours["D"]).abs().max() == 0.3
+    assert weights(ours["G"]).abs().max() > 0.35
+    assert not torch.equal(weights(ours["G"]), generators)
+    assert all(p.requires_grad and p.is_leaf for p in ours.parameters())
+
+
+def test_projection_waits_for_all_joint_gradients() -> None:
+    ours, theirs = networks(), networks()
+    take(trainer(Clipped(Step((HELD, G_UPDATE), joint=True)), ours), batches(), 3)
+    data, g, d = batches(), ByHand(theirs["G"]), ByHand(theirs["D"])
+    for _ in range(3):
+        batch = next(data)
+        fake = theirs["G"](batch["z"])
+        of_d = d.gradients(judge_loss(theirs, batch["x"], fake), keep=True)
+        of_g = g.gradients(generator_loss(theirs, fake))
+        d.step(of_d)
+        g.step(of_g)
+        with torch.no_grad():
+            for p in theirs["D"].parameters():
+                p.copy_(p.clamp(-0.3, 0.3))
+    assert close(ours, theirs)
+
+
+def test_a_skipped_batch_is_not_projected() -> None:
+    nets = networks()
+    method = Clipped(Step((HELD,)), poison=spoils("judge", range(1, 2)))
+    training, data = trainer(method, nets), batches()
+    before = everything(nets)
+    training.step(data)
+    assert training.counts["skipped"] == 1
+    assert same(before, everything(nets))
+    training.step(data)
+    assert weights(nets["D"]).abs().max() == 0.3
 
 
 # ---- numbers that are not finite ---------------------------------------------------------------
@@ -503,6 +619,44 @@ def test_accumulated_logs_are_means() -> None:
     divided = trainer(Toy(), networks(), accumulate=3).step(batches(splits=3))
     for name in ("deceive", "size", "gradient g"):
         assert divided[name] == pytest.approx(whole[name], rel=1e-12)
+
+
+def watching(method: Toy, precision: str = "fp32", **arguments: Any) -> tuple[Any, Trainer]:
+    nets = networks(torch.float32 if precision != "fp32" else torch.float64)
+    return nets, trainer(method, nets, precision=precision, **arguments)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_figure_trains_nothing(precision: str) -> None:
+    """However large: a step stays what it was bit for bit, and the method is told the figure."""
+
+    def watched(step: int, update: str, terms: Losses) -> Losses:
+        first = next(iter(terms.values()))
+        return terms | {f"figure {update}": first.detach().float() * 0 + 1000 * step + 0.5}
+
+    dtype = torch.float32 if precision != "fp32" else torch.float64
+    (plain, without), (nets, training) = (
+        watching(method, precision) for method in (Toy(), Toy(poison=watched))
+    )
+    for step in (1, 2, 3):
+        expected = without.step(batches(dtype, start=step))
+        logs = training.step(batches(dtype, start=step))
+        assert logs.pop("figure g") == logs.pop("figure d") == 1000 * step + 0.5
+        assert logs == expected
+        assert training.method.observed[-1]["figure g"] == 1000 * step + 0.5
+    assert same(everything(plain), everything(nets))
+    assert training.counts["skipped"] == training.counts["redone"] == 0
+
+
+def test_a_figure_is_a_mean_over_the_parts_of_a_batch() -> None:
+    def watched(step: int, update: str, terms: Losses) -> Losses:
+        parts.append(float(len(parts)))
+        return terms | {"figure": torch.tensor(parts[-1])}
+
+    parts: list[float] = []
+    _, training = watching(Toy(Step((D_UPDATE,)), poison=watched), accumulate=4)
+    assert training.step(batches(splits=3))["figure"] == (0 + 1 + 2 + 3) / 4
+    assert training.step(batches(splits=3))["figure"] == (4 + 5 + 6 + 7) / 4
 
 
 def test_a_term_to_watch_needs_no_gradient() -> None:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from starts import kind_of, table_of
 
 from translate.cli import main
 from translate.data.image import write
-from translate.methods import METHODS
-from translate.recipe_file import read
+from translate.data.sets import LAYOUTS
 
 
 class Outcome(NamedTuple):
@@ -80,18 +80,31 @@ def _labelled(base: Path) -> tuple[object, ...]:
     return "--images", base / "classes"
 
 
-DATA = {"unpaired": _unpaired, "paired": _paired, "labelled": _labelled}
+def _unlabelled(base: Path) -> tuple[object, ...]:
+    return "--images", draw_pictures(base / "pictures", 5)
+
+
+def _points(base: Path) -> tuple[object, ...]:
+    return ()
+
+
+DATA = {
+    "unpaired": _unpaired,
+    "paired": _paired,
+    "labelled": _labelled,
+    "unlabelled": _unlabelled,
+    "points": _points,
+}
+assert DATA.keys() == LAYOUTS.keys(), "say in DATA how a command is given data of a new layout"
 
 
 @pytest.fixture(scope="session")
 def data_of() -> Callable[[str, Path], tuple[object, ...]]:
-    """Options that give a recipe pictures of its kind, drawn below a folder."""
+    """Options that give a recipe data of its kind, drawn below a folder."""
 
     def options(name: str, base: Path) -> tuple[object, ...]:
-        recipe = read(name).unwrap()
-        if recipe.get("data", {}).get("derive"):
-            return "--images", draw_pictures(base / "pictures", 5)
-        return DATA[METHODS[recipe["method"]["name"]].data](base)
+        derived = table_of(name).get("data", {}).get("derive")
+        return DATA["unlabelled" if derived else kind_of(name)](base)
 
     return options
 

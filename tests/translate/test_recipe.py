@@ -1,21 +1,20 @@
 import datetime
 import json
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomlkit
 import torch
+from starts import SYSTEMS, System, every_system, table_of
 
 from translate.data.sets import LAYOUTS
 from translate.device import find_device
 from translate.errors import UserError
 from translate.methods import METHODS
-from translate.methods.cyclegan import CycleGAN
 from translate.recipe import Recipe, changed_keys, resolve
-from translate.recipe_file import default_recipe, parse_override, read, recipe_names, recipes_folder
+from translate.recipe_file import default_recipe, parse_override, read, recipe_names, recipes_of
 from translate.training import build, open_run
 
 NETWORKS = """
@@ -192,12 +191,12 @@ def test_a_misshapen_file(text: str, says: str) -> None:
     assert says in str(told.value)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_missing_pictures_are_asked_for(method: str) -> None:
-    chosen = resolve(default_recipe(method), [("run.device", "cpu")], method)
+@every_system([system for system in SYSTEMS if system.kind != "points"])
+def test_missing_pictures_are_asked_for(system: System) -> None:
+    chosen = resolve(read(system.recipe), [("run.device", "cpu")], system.method)
     with pytest.raises(UserError, match=r"^give .*--") as told:
         build(chosen, torch.device("cpu"), lambda sentence: None)
-    assert str(told.value) == f"give {LAYOUTS[METHODS[method].data].wanted}"
+    assert str(told.value) == f"give {LAYOUTS[system.kind].wanted}"
 
 
 def test_neither_file_nor_command_names_a_method() -> None:
@@ -205,17 +204,40 @@ def test_neither_file_nor_command_names_a_method() -> None:
         recipe("", method=None)
 
 
-def test_a_recipe_for_another_method_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METHODS, "other", CycleGAN)
-    with pytest.raises(UserError, match="for the method 'other', not 'cyclegan'"):
-        recipe("[method]\nname = 'other'")
+def test_a_recipe_for_another_method_is_refused() -> None:
+    with pytest.raises(UserError, match="for the method 'pix2pix', not 'cyclegan'"):
+        recipe("[method]\nname = 'pix2pix'")
+
+
+def test_a_recipe_of_the_family_is_taken_under_its_name() -> None:
+    """``translate train gan`` is the command of all that draws from noise."""
+    for method in ("gan", "began", None):
+        assert resolve(read("faces-began"), [], method).method == "began"
+    for method, recipe_name in (("ebgan", "faces-began"), ("began", "faces-dcgan")):
+        says = f"for the method '{table_of(recipe_name)['method']['name']}', not '{method}'"
+        with pytest.raises(UserError, match=says):
+            resolve(read(recipe_name), [], method)
 
 
 def test_a_recipes_name_given_as_a_method_is_no_method() -> None:
-    with pytest.raises(
-        UserError, match="no method is called 'demo'; choose cgan, cyclegan, pix2pix"
-    ):
+    methods = "began, cgan, cyclegan, ebgan, gan, ogan, pix2pix"
+    with pytest.raises(UserError, match=f"no method is called 'demo'; choose {methods}"):
         resolve(default_recipe("demo"), [], "demo")
+
+
+def test_without_a_recipe_of_its_name_a_method_lists_those_of_its_family() -> None:
+    assert default_recipe("cyclegan") == read("cyclegan")
+    for method in ("gan", "began"):
+        with pytest.raises(UserError) as told:
+            default_recipe(method)
+        fitting = ", ".join(recipes_of(method))
+        assert str(told.value) == f"choose what to train, with --recipe: {fitting}"
+    names = {table_of(name)["method"]["name"] for name in recipes_of("gan")}
+    assert names == {"gan", "ebgan", "began", "ogan"}
+    assert {table_of(name)["method"]["name"] for name in recipes_of("began")} == {"began"}
+    unnamed = set(recipe_names()) - {n for method in METHODS for n in recipes_of(method)}
+    assert not unnamed
+    assert default_recipe("one of another package") == tomlkit.document()
 
 
 def test_a_method_that_needs_a_network_says_which() -> None:
@@ -224,25 +246,38 @@ def test_a_method_that_needs_a_network_says_which() -> None:
         chosen.make_networks(chosen.make_method(), {"x": 3, "y": 3})
 
 
+WITH_CLASSES = "dcgan-discriminator, biggan-discriminator"
+JUDGES = (
+    "patch, pixel, dcgan-discriminator, residual-discriminator, bottleneck-discriminator, "
+    "biggan-discriminator, mlp-discriminator"
+)
+DRAWING = "dcgan, residual, bottleneck, biggan, began, mlp"
+
+
 @pytest.mark.parametrize(
-    ("method", "section", "kind", "fitting"),
+    ("name", "section", "kind", "fitting"),
     [
-        ("cgan", "discriminator", "patch", "dcgan-discriminator"),
-        ("cgan", "generator", "unet", "dcgan"),
-        ("cyclegan", "discriminator", "unet", "patch, pixel, dcgan-discriminator"),
+        ("cgan", "discriminator", "patch", WITH_CLASSES),
+        ("cgan", "generator", "unet", "dcgan, biggan"),
+        ("cyclegan", "discriminator", "unet", JUDGES),
         ("cyclegan", "generator", "patch", "resnet, unet"),
         ("pix2pix", "generator", "dcgan", "resnet, unet"),
+        ("faces-dcgan", "discriminator", "autoencoder", JUDGES),
+        ("faces-dcgan", "generator", "patch", DRAWING),
+        ("faces-ebgan", "discriminator", "dcgan-discriminator", "autoencoder, began-autoencoder"),
+        ("faces-began", "generator", "resnet", DRAWING),
+        ("faces-ogan", "encoder", "dcgan-discriminator", "dcgan-encoder, mapping"),
     ],
 )
 def test_a_network_that_does_not_suit_the_method(
-    method: str, section: str, kind: str, fitting: str
+    name: str, section: str, kind: str, fitting: str
 ) -> None:
-    chosen = resolve(default_recipe(method), [(f"networks.{section}.kind", kind)], method)
-    channels = LAYOUTS[METHODS[method].data].channels_of(chosen.values["data"])
+    chosen = resolve(read(name), [(f"networks.{section}.kind", kind)])
+    channels = chosen.layout.channels_of(chosen.values["data"])
     with torch.device("meta"), pytest.raises(UserError) as told:
         chosen.make_networks(chosen.make_method(), channels)
     assert str(told.value) == (
-        f"recipe: [networks.{section}] kind = {kind!r} is no {section} for {method!r}; "
+        f"recipe: [networks.{section}] kind = {kind!r} is no {section} for {chosen.method!r}; "
         f"choose {fitting}"
     )
 
@@ -338,6 +373,66 @@ def test_a_wrong_shared_key_is_told_though_no_update_leans_on_it() -> None:
         recipe(text)
 
 
+def test_data_of_a_kind_that_the_method_takes() -> None:
+    """The first of its kinds unless the recipe says another, whose keys are others."""
+    points = {"kind": "points", "distribution": "8gaussians", "points": 100_000}
+    faces = resolve(read("faces-dcgan"), [], "gan")
+    toy = resolve(read("8gaussians-wgan"), [], "gan")
+    assert faces.values["data"]["kind"] == "unlabelled"
+    assert faces.layout is LAYOUTS["unlabelled"]
+    assert toy.layout is LAYOUTS["points"]
+    assert toy.values["data"].items() >= points.items()
+    assert (faces.size, toy.size) == (64, None)
+    for name, key, says in (
+        ("8gaussians-wgan", "data.size", "no key 'size'"),
+        ("faces-dcgan", "data.points", "no key 'points'"),
+        ("faces-dcgan", "data.kind", "kind = 3 is not known; choose points, unlabelled"),
+    ):
+        with pytest.raises(UserError) as told:
+            resolve(read(name), [(key, 3)])
+        assert says in str(told.value)
+    with pytest.raises(UserError, match=r"\[data\] kind = 'points' is not known; .*unlabelled"):
+        resolve(read("faces-began"), [("data.kind", "points")])
+
+
+def test_keys_of_a_constructors_parts_are_the_sections() -> None:
+    """A discriminator's handicap is of [method], how pictures are prepared of [data]."""
+    text = """
+        [method]
+        name = "gan"
+        noise = 0.1
+        augment = ["colour", "cutout"]
+        [data]
+        size = 32
+        aspect = [2, 1]
+    """
+    chosen = resolve(tomlkit.parse(textwrap.dedent(text)), [("method.balance", 0.75)])
+    method = chosen.values["method"]
+    handicap = {"noise": 0.1, "augment": ("colour", "cutout"), "balance": 0.75, "noise_until": 1.0}
+    assert method.items() >= handicap.items()
+    assert chosen.values["data"]["aspect"] == (2, 1)
+    made: Any = chosen.make_method()
+    assert (made.handicap.noise, made.handicap.augment) == (0.1, ("colour", "cutout"))
+    assert made.handicap is made.adversary.handicap
+    for key, value, says in (
+        ("method.noyse", 0.1, "did you mean 'noise'?"),
+        ("method.augment", ["color"], "should be 'colour', 'translation' or 'cutout'"),
+        ("method.noise", "much", 'noise = "much": should be number'),
+        ("data.aspect", [1, 2, 3], "aspect = [1, 2, 3]: should be a list of another length"),
+    ):
+        with pytest.raises(UserError) as told:
+            resolve(tomlkit.parse(textwrap.dedent(text)), [(key, value)])
+        assert says in str(told.value)
+    for key, value, says in (
+        ("method.noise", -1.0, "noise must be 0 or more"),
+        ("method.augment_target", 1.5, "augment_target must be 0 or more and below 1"),
+    ):
+        wrong = resolve(tomlkit.parse(textwrap.dedent(text)), [(key, value)])
+        with pytest.raises(UserError) as told:
+            wrong.make_method()
+        assert str(told.value).startswith(f"recipe: [method] {says}")
+
+
 # ---------------------------------------------------------------------------------------- as a file
 
 
@@ -397,81 +492,6 @@ def test_the_header_tells_equal_runs_apart_from_different_ones_only() -> None:
     assert one == two
     assert json.loads(json.dumps(one)) == one
     assert recipe("", ("run.seed", 5)).header() != one
-
-
-# ----------------------------------------------------------------------------- the recipes on offer
-
-
-def test_there_are_recipes() -> None:
-    assert {"cyclegan", "cyclegan-small", "demo"} <= set(recipe_names())
-
-
-SMALL = {
-    "resnet": {"filters": 4, "blocks": 1},
-    "unet": {"filters": 4},
-    "patch": {"filters": 4, "layers": 1},
-    "dcgan": {"filters": 4, "latent": 8},
-    "dcgan-discriminator": {"filters": 4},
-}
-
-
-def shrunken(name: str) -> list[tuple[str, Any]]:
-    overrides: list[tuple[str, Any]] = [("data.size", 16), ("data.batch_size", 2)]
-    for section, table in read(name).unwrap().get("networks", {}).items():
-        for key, value in SMALL.get(table["kind"], {}).items():
-            overrides.append((f"networks.{section}.{key}", value))
-    return overrides
-
-
-@pytest.mark.parametrize("name", recipe_names())
-class TestEveryRecipe:
-    def test_its_header_says_what_it_is_and_how_to_run_it(self, name: str) -> None:
-        text = (recipes_folder() / f"{name}.toml").read_text(encoding="utf-8")
-        header = text[: text.index("\n\n")]
-        assert all(line.startswith("#") for line in header.splitlines())
-        assert len(header.splitlines()[0]) > 20
-        assert "Data:" in header
-        assert any(word in header for word in ("minute", "hour", "day"))
-        run = next(line for line in header.splitlines() if "Run:" in line)
-        method = read(name).unwrap()["method"]["name"]
-        assert f"translate train {method}" in run or "make " in run
-        if "translate" in run and name != method:
-            assert f"--recipe {name}" in run
-
-    def test_it_round_trips(self, name: str) -> None:
-        first = resolve(read(name), [])
-        written = first.toml()
-        assert resolve(tomlkit.parse(written), []).values == first.values
-        for line in read(name).as_string().splitlines():
-            comment = line.partition("#")[2]
-            assert comment in written
-
-    def test_its_networks_can_be_built(self, name: str) -> None:
-        chosen = resolve(read(name), [])
-        method = chosen.make_method()
-        channels = LAYOUTS[method.data].channels_of(chosen.values["data"])
-        with torch.device("meta"):
-            nets, describe = chosen.make_networks(method, channels)
-        assert set(nets) == set(describe)
-        trained = {name for update in method.updates for name in update.trains}
-        assert trained <= set(nets)
-        for net in nets.values():
-            assert sum(p.numel() for p in net.parameters()) > 1000
-
-    def test_it_takes_two_steps(
-        self, name: str, data_of: Callable[..., Any], command: Callable[..., Any], tmp_path: Path
-    ) -> None:
-        words = [f"--set={key}={json.dumps(value)}" for key, value in shrunken(name)]
-        outcome = command(
-            *("train", read(name).unwrap()["method"]["name"], "--recipe", name),
-            *(*data_of(name, tmp_path), "--out", tmp_path / "run"),
-            *("--steps", 2, "--device", "cpu"),
-            *words,
-        )
-        assert outcome.code == 0
-        last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
-        assert last["step"] == 2
-        assert last["skipped"] == 0
 
 
 # ----------------------------------------------------------------------------------------- resuming

@@ -61,7 +61,7 @@ SETTINGS = {
     "networks.discriminator.filters": 4,
     "networks.discriminator.layers": 1,
     "networks.discriminator.norm": "instance",
-    "networks.discriminator.spectral": True,
+    "networks.discriminator.weights": "spectral",
     "schedule.kind": "linear",
     "run.device": "cpu",
     "run.precision": "fp32",

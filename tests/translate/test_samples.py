@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from translate.data.domains import FIGURES
+from translate.data.points import Points
 from translate.data.tensors import to_tensor
-from translate.pictures import grid
+from translate.pictures import grid, sheet
 from translate.samples import judge, made, sample_grid, settle
 
 CPU = torch.device("cpu")
@@ -38,6 +39,27 @@ class Plain:
     def picture(self, key: str, images: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         return images
 
+    def sheet(self, rows: Mapping[str, Tensor]) -> np.ndarray:
+        return sheet(rows)
+
+
+class Darker(Plain):
+    """Its pictures can be told only with their batch, as colours with their lightness."""
+
+    def picture(self, key: str, images: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        self.asked = (*getattr(self, "asked", ()), (key, len(images)))
+        return images / 2 + batch["x"] / 4 if key == "y" else images
+
+
+class Drawing:
+    """A system that draws from noise, and redraws what it is shown."""
+
+    grid = ("image", "made again", "made image")
+
+    def made(self, nets: Any, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+        image = batch["image"]
+        return {"image": nets["G"](torch.randn(image.shape, generator=generator)), "again": image}
+
 
 def flat(value: int, size: int = 4, channels: int = 3) -> np.ndarray:
     return np.full((size, size, channels), value, np.uint8)
@@ -63,6 +85,26 @@ def test_a_few_pictures_at_a_time() -> None:
     assert net.largest == 8
     assert torch.equal(pictures["y"], -images)
     assert not pictures["y"].requires_grad
+
+
+def test_a_layout_is_asked_for_all_pictures_at_once() -> None:
+    """With the rows of the batch that they were made of."""
+    layout, nets = Darker(), {"G": Inverse(), "F": Inverse()}
+    batch = {"x": noise(12), "y": noise(11, seed=1)}
+    pictures = made(Both(), layout, nets, batch, CPU, "fp32")  # type: ignore[arg-type]
+    assert sorted(layout.asked) == [("x", 11), ("y", 11)]
+    torch.testing.assert_close(pictures["y"], -batch["x"][:11] / 4)
+    assert torch.equal(pictures["x"], -batch["y"])
+
+
+def test_noise_is_the_same_at_every_call_and_another_for_every_picture() -> None:
+    def drawn(count: int) -> Tensor:
+        batch = {"image": noise(count)}
+        return made(Drawing(), Plain(), {"G": nn.Identity()}, batch, CPU, "fp32")["image"]  # type: ignore[arg-type]
+
+    pictures = drawn(20)
+    assert torch.equal(pictures[:16], drawn(16))
+    assert len({picture.numpy().tobytes() for picture in pictures}) == 20
 
 
 def test_pictures_are_float32_whatever_they_are_computed_in() -> None:
@@ -119,6 +161,36 @@ def test_unequal_counts_and_small_pictures(size: int, counts: tuple[int, int]) -
 def test_pictures_of_other_sizes_are_not_compared() -> None:
     batch = {"x": noise(2, 16), "y": noise(2, 20)}
     assert judged(made_by(nn.Identity(), nn.Identity(), batch), batch) == {}
+
+
+def test_what_has_no_likeness_in_the_batch_is_shown_and_not_judged() -> None:
+    """A reconstruction is no draw from the distribution; what is drawn is judged by the batch."""
+    layout, batch = Plain(), {"image": noise(9), "label": torch.zeros(9, dtype=torch.long)}
+    layout.names = {"image": "faces"}
+    pictures = made(Drawing(), layout, {"G": Inverse()}, batch, CPU, "fp32")  # type: ignore[arg-type]
+    assert torch.equal(pictures["again"], batch["image"])
+    assert judge(layout, pictures, batch).keys() == {"swd faces"}  # type: ignore[arg-type]
+    shown = sample_grid(Drawing(), layout, pictures, batch, 3)  # type: ignore[arg-type]
+    assert shown.shape == (3 * 16 + 2 * 2, 3 * 16 + 2 * 2, 3)
+    np.testing.assert_array_equal(shown[:16], shown[18:34])
+    assert (shown[:16] != shown[36:]).any()
+
+
+def test_points_are_drawn_and_judged_too() -> None:
+    layout = Points(distribution="8gaussians", points=40)
+    batch = {"image": torch.stack([row["image"] for row in map(loaded(layout), range(40))])}
+    pictures = made(Drawing(), layout, {"G": nn.Identity()}, batch, CPU, "fp32")  # type: ignore[arg-type]
+    figures = judge(layout, pictures, batch)
+    assert figures.keys() == {"modes 8gaussians", "quality 8gaussians", "wasserstein 8gaussians"}
+    shown = sample_grid(Drawing(), layout, pictures, batch, 30)  # type: ignore[arg-type]
+    few = sample_grid(Drawing(), layout, pictures, batch, 3)  # type: ignore[arg-type]
+    assert shown.shape == few.shape == (512, 512, 3)
+    assert (shown < 255).any(2).sum() > 5 * (few < 255).any(2).sum() > 0
+
+
+def loaded(layout: Points) -> Callable[[int], dict[str, Tensor]]:
+    (stream,) = layout.held_out
+    return lambda number: stream.load(stream.entries[number], None)
 
 
 def test_figures_of_pairs_by_hand() -> None:

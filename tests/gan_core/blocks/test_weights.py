@@ -1,16 +1,20 @@
-"""Spectral normalisation: singular values by a full decomposition."""
+"""What holds weights: singular values by a full decomposition, lengths by hand."""
 
 import copy
 import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_core.blocks.spectral import normalise_spectrally
+from gan_core.blocks.weights import Weights, hold_weights
+
+HELD: list[Weights] = ["spectral", "normalised"]
+every = pytest.mark.parametrize("weights", HELD)
 
 
-def network() -> nn.Sequential:
+def network(weights: Weights = "spectral") -> nn.Sequential:
     """One layer of each kind, with weights whose singular values are far from 1 and apart."""
     torch.manual_seed(0)
     net = nn.Sequential(
@@ -20,7 +24,7 @@ def network() -> nn.Sequential:
         nn.Flatten(),
         nn.Linear(128, 5),
     )
-    normalise_spectrally(net)
+    hold_weights(net, weights)
     return net.double()
 
 
@@ -41,6 +45,9 @@ def pictures() -> Tensor:
     return torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
+# Spectral norm.
+
+
 def test_largest_singular_value_becomes_one() -> None:
     net = network()
     for _ in range(200):
@@ -58,7 +65,7 @@ def test_one_power_iteration_by_hand() -> None:
     sigma = u^T W v = (3 * 3 * 9 + 1) / sqrt 820 = 2.864, on its way to 3.
     """
     net = nn.Sequential(nn.Linear(2, 2, bias=False))
-    normalise_spectrally(net)
+    hold_weights(net, "spectral")
     net.double()
     inner = net[0].parametrizations.weight
     with torch.no_grad():
@@ -70,15 +77,6 @@ def test_one_power_iteration_by_hand() -> None:
     assert torch.allclose(net(x), expected, rtol=1e-14, atol=0)
     assert torch.allclose(inner[0]._u, torch.tensor([3.0, 1.0]).double() / math.sqrt(10))
     assert torch.allclose(inner[0]._v, torch.tensor([9.0, 1.0]).double() / math.sqrt(82))
-
-
-def test_every_weight_and_nothing_else() -> None:
-    names = set(network().state_dict())
-    for layer in ("0", "2.0", "4"):
-        assert f"{layer}.weight" not in names
-        for part in ("original", "0._u", "0._v"):
-            assert f"{layer}.parametrizations.weight.{part}" in names
-    assert "1.weight" in names, "batch norm is left alone"
 
 
 def test_vectors_move_in_training_only() -> None:
@@ -98,14 +96,87 @@ def test_vectors_move_in_training_only() -> None:
     assert len(vectors) == 6
 
 
+# Weight vectors of length 1.
+
+
+def test_every_outputs_vector_has_length_one_and_its_direction() -> None:
+    free, net = network("free"), network("normalised")
+    for raw, held in zip(matrices(free), matrices(net), strict=True):
+        assert len(held) in (4, 2, 5), "as many as outputs"
+        for v, w in zip(raw, held, strict=True):
+            expected = v / math.sqrt(sum(number**2 for number in v.tolist()))
+            assert torch.allclose(w, expected, rtol=1e-12, atol=0)
+
+
+def test_a_vectors_length_does_not_count() -> None:
+    net = network("normalised").eval()
+    before = net(pictures())
+    with torch.no_grad():
+        net[0].parametrizations.weight.original.mul_(
+            torch.tensor([3, 0.1, 20, 7])[:, None, None, None]
+        )
+        net[2][0].parametrizations.weight.original.mul_(torch.tensor([5, 0.2])[None, :, None, None])
+        net[4].parametrizations.weight.original.mul_(torch.tensor([2, 3, 4, 5, 6])[:, None])
+    assert torch.allclose(net(pictures()), before, rtol=1e-12, atol=1e-14)
+
+
+def test_a_gradient_step_turns_the_vectors() -> None:
+    """The gradient is orthogonal to v, so that a step of it leaves v's length to second order."""
+    net = network("normalised")
+    net(pictures()).square().sum().backward()
+    for layer, outputs in ((net[0], 0), (net[2][0], 1), (net[4], 0)):
+        v = layer.parametrizations.weight.original
+        along = (v * v.grad).transpose(0, outputs).flatten(1)
+        size = (v * v.grad).abs().transpose(0, outputs).flatten(1)
+        assert size.sum(1).min() > 1e-3
+        assert (along.sum(1).abs() < 1e-12 * size.sum(1)).all()
+
+
+def test_the_slope_of_normalised_layers_is_bounded() -> None:
+    """sqrt(n) for a linear layer, and it can be reached; sqrt(n) ceil(k / s) for convolutions."""
+    equal = nn.Linear(3, 6, bias=False)
+    nn.init.constant_(equal.weight, 0.7)
+    hold_weights(equal, "normalised")
+    assert torch.linalg.matrix_norm(equal.weight, 2).item() == pytest.approx(math.sqrt(6), rel=1e-6)
+
+    def slope(layer: nn.Module, outputs: int) -> float:
+        nn.init.constant_(layer.weight, 1.0)
+        hold_weights(layer, "normalised")
+        torch.manual_seed(0)
+        x = torch.randn(1, 2, 12, 12)
+        for _ in range(30):  # to the largest singular vector
+            x = torch.autograd.functional.vjp(layer, x, layer(x))[1]
+            x = x / x.norm()
+        return layer(x).norm().item() / math.sqrt(outputs)
+
+    assert 1.8 < slope(nn.Conv2d(2, 3, 4, 2, 1, bias=False), 3) <= 2
+    assert 1.8 < slope(nn.ConvTranspose2d(2, 3, 4, 2, 1, bias=False), 3) <= 2
+    assert 2.6 < slope(nn.Conv2d(2, 5, 3, 1, 1, bias=False), 5) <= 3
+
+
+# Both.
+
+
+@every
+def test_every_weight_and_nothing_else(weights: Weights) -> None:
+    free = set(network("free").state_dict())
+    parts = {"spectral": ("original", "0._u", "0._v"), "normalised": ("original",)}[weights]
+    layers = ("0", "2.0", "4")
+    expected = free - {f"{layer}.weight" for layer in layers}
+    expected |= {f"{layer}.parametrizations.weight.{part}" for layer in layers for part in parts}
+    assert set(network(weights).state_dict()) == expected
+    assert "1.weight" in expected, "batch norm is left alone"
+
+
+@every
 @pytest.mark.parametrize("how", ["deepcopy", "state", "assigned"])
-def test_copies_compute_the_same_and_live_alone(how: str) -> None:
-    net = network()
+def test_copies_compute_the_same_and_live_alone(how: str, weights: Weights) -> None:
+    net = network(weights)
     net(pictures())
     if how == "deepcopy":
         other = copy.deepcopy(net)
     else:
-        other = network()
+        other = network(weights)
         with torch.no_grad():
             for p in other.parameters():
                 p.zero_()
@@ -120,11 +191,12 @@ def test_copies_compute_the_same_and_live_alone(how: str) -> None:
     assert not torch.allclose(other.eval()(pictures()), net(pictures()))
 
 
-def test_gradients_of_both_orders() -> None:
+@every
+def test_gradients_of_both_orders(weights: Weights) -> None:
     """Also towards the weights, through sigma, with u and v held."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Softplus(), nn.Conv2d(2, 1, 2))
-    normalise_spectrally(net)
+    net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Softplus(), nn.ConvTranspose2d(2, 1, 2))
+    hold_weights(net, weights)
     net.double().eval()
     names = [name for name, _ in net.named_parameters()]
 
@@ -138,15 +210,39 @@ def test_gradients_of_both_orders() -> None:
     assert torch.autograd.gradgradcheck(scores, (x, *values))
 
 
-def test_gradient_of_two_uses_in_training() -> None:
+@every
+def test_gradient_of_two_uses_in_training(weights: Weights) -> None:
     """D(real) and D(fake) before one backward pass, though the vectors move in between."""
-    net = network()
+    net = network(weights)
     (net(pictures()).mean() - net(pictures() + 1).mean()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
-def test_shape_without_numbers() -> None:
+@every
+def test_weights_are_held_to_32_bits_in_16(weights: Weights) -> None:
+    net = network(weights).float().eval()
+    exact = net(pictures().float())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert net[4].weight.dtype == torch.float32
+        assert torch.allclose(net(pictures().float()).float(), exact, rtol=0.1, atol=0.1)
+
+
+@every
+def test_shape_without_numbers(weights: Weights) -> None:
     with torch.device("meta"):
         net = nn.Sequential(nn.Conv2d(3, 4, 3))
-        normalise_spectrally(net)
+        hold_weights(net, weights)
         assert net(torch.empty(1, 3, 8, 8)).shape == (1, 4, 6, 6)
+
+
+def test_free_weights_are_left_alone() -> None:
+    net = network("free")
+    assert not [name for name in net.state_dict() if "parametri" in name]
+    assert torch.equal(
+        net[0](pictures()), F.conv2d(pictures(), net[0].weight, net[0].bias, padding=1)
+    )
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="weights 'clipped': choose free, spectral, normalised"):
+        hold_weights(nn.Linear(1, 1), "clipped")  # type: ignore[arg-type]

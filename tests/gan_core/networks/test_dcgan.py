@@ -48,13 +48,57 @@ def test_shapes(condition: str, size: int, channels: int) -> None:
     assert scores.shape == (2, 8 if condition == "auxiliary" else 1)
 
 
+@pytest.mark.parametrize("kernel", [3, 4, 5, 6])
+@pytest.mark.parametrize("aspect", [(1, 1), (2, 3), [3, 1]])
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_rectangles_and_kernels(condition: str, aspect: tuple[int, int], kernel: int) -> None:
+    """Rows come first; a list will do for a tuple, as a file has it."""
+    rows, columns = aspect
+    labels = torch.tensor([0, 6])
+    x = generator(3, 32, 7, condition, aspect, kernel=kernel)(torch.randn(2, 5), labels)
+    assert x.shape == (2, 3, 32 * rows, 32 * columns)
+    D = discriminator(3, 32, 7, condition, aspect, kernel=kernel)
+    maps = D(x, labels, features=True)
+    assert [m.shape[2:] for m in maps[:3]] == [(n * rows, n * columns) for n in (16, 8, 4)]
+    assert maps[-1].shape == (2, 8 if condition == "auxiliary" else 1)
+
+
+@pytest.mark.parametrize("kernel", [4, 5])
+def test_each_pixel_lies_under_the_kernels_of_its_surroundings(kernel: int) -> None:
+    """The middle of place i of a map is that of pixels 2i and 2i + 1, or pixel 2i, in both nets."""
+    down = discriminator(1, 16, kernel=kernel).stages[0][0]
+    up = generator(1, 16, kernel=kernel).layers[-2]
+    for layer in (down, up):
+        nn.init.constant_(layer.weight, 1.0)
+        nn.init.zeros_(layer.bias)
+    seen = slice(3, 7) if kernel == 4 else slice(2, 7)
+    x = torch.zeros(1, 1, 16, 16)
+    x[..., seen, seen] = 1
+    assert down(x)[0, 0, 2, 2] == kernel**2
+    h = torch.zeros(1, 2, 8, 8)
+    h[:, 0, 2, 2] = 1
+    assert torch.equal(up(h), x)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "instance", "none"])
+def test_numbers_in_16_bits(norm: str) -> None:
+    torch.manual_seed(0)
+    G, D = shake(generator(3, 16, 3, "projection", norm=norm)), discriminator(3, 16, norm=norm)
+    z, labels = torch.randn(4, 5), torch.tensor([0, 1, 2, 1])
+    x = G(z, labels)
+    scores = D(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (G(z, labels) - x).abs().mean() < 0.05 * x.abs().mean()
+        assert (D(x) - scores).abs().max() < 0.05 * scores.abs().max()
+
+
 @pytest.mark.parametrize("condition", CONDITIONS)
 @pytest.mark.parametrize("size", [16, 32, 64, 128, 256, 512])
 def test_full_size_without_numbers(size: int, condition: str) -> None:
     """On the meta device, with the channels that each map is expected to have."""
     with torch.device("meta"):
         G = DCGANGenerator(3, size, 10, condition)
-        D = DCGANDiscriminator(3, size, 10, condition, spectral=size == 64)
+        D = DCGANDiscriminator(3, size, 10, condition, weights="spectral" if size == 64 else "free")
         x = G(torch.empty(2, G.latent), torch.zeros(2, dtype=torch.int64))
         *maps, _ = D(x, torch.zeros(2, dtype=torch.int64), features=True)
     widths = [64, 128, 256, 512, 512, 512, 512][: size.bit_length() - 3]
@@ -70,7 +114,7 @@ def test_full_size_without_numbers(size: int, condition: str) -> None:
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_float64_is_the_same_network_to_more_digits(condition: str) -> None:
     torch.manual_seed(0)
-    G, D = generator(1, 16, 3, condition), discriminator(1, 16, 3, condition, spectral=True)
+    G, D = generator(1, 16, 3, condition), discriminator(1, 16, 3, condition, weights="spectral")
     z, labels = torch.randn(4, 5), torch.tensor([0, 1, 2, 1])
     shake(G).eval()
     D.eval()
@@ -85,7 +129,12 @@ def test_float64_is_the_same_network_to_more_digits(condition: str) -> None:
 
 
 def test_layers() -> None:
-    norms = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d, "none": nn.Identity}
+    norms = {
+        "batch": nn.BatchNorm2d,
+        "instance": nn.InstanceNorm2d,
+        "layer": nn.GroupNorm,
+        "none": nn.Identity,
+    }
     for name, norm in norms.items():
         G, D = generator(3, 32, norm=name), discriminator(3, 32, norm=name)
         inner = [nn.ConvTranspose2d, norm, nn.ReLU]
@@ -98,7 +147,7 @@ def test_layers() -> None:
 
 
 def test_conditional_norms_have_no_second_affine() -> None:
-    for name in ("batch", "instance", "none"):
+    for name in ("batch", "instance", "layer", "none"):
         G = generator(3, 16, 4, "projection", norm=name)
         norms = [m for m in G.layers if isinstance(m, ClassConditionalNorm)]
         assert [m.gain.shape for m in norms] == [(4, 4), (4, 2)]
@@ -126,7 +175,25 @@ def test_parameters_of_the_generator(classes: int, condition: str, expected: int
     assert parameters(generator(1, 16, classes, condition)) == expected
 
 
-@pytest.mark.parametrize("spectral", [False, True])
+def test_parameters_of_rectangles() -> None:
+    """2 x 3 first grids: only what touches a grid as a whole grows."""
+    G = generator(1, 16, 0, "concat", (2, 3))
+    assert parameters(G) == 5 * 4 * 16 * 6 + UPS + AFFINE
+    heads = {"concat": 4 * 96 + 1, "auxiliary": (1 + 3) * (4 * 96 + 1), "projection": 4 + 1 + 3 * 4}
+    for condition, expected in heads.items():
+        head = discriminator(1, 16, 3, condition, (2, 3)).head
+        mix = 3 * 3 + ((4 + 3) * 4 * 9 + 4) if condition == "concat" else 0
+        assert parameters(head) == expected + mix
+    assert parameters(discriminator(1, 16, aspect=(2, 3))) == DOWNS + 4 * 96 + 1
+
+
+def test_parameters_of_a_larger_kernel() -> None:
+    G, D = generator(1, 16, kernel=5), discriminator(1, 16, kernel=5)
+    assert parameters(G) == 5 * 4 * 16 + (4 * 2 * 25) + (2 * 1 * 25 + 1) + AFFINE
+    assert parameters(D) == (1 * 2 * 25 + 2) + (2 * 4 * 25 + 4) + 4 * 16 + 1
+
+
+@pytest.mark.parametrize("weights", ["free", "spectral", "normalised"])
 @pytest.mark.parametrize(
     ("classes", "condition", "expected"),
     [
@@ -137,9 +204,9 @@ def test_parameters_of_the_generator(classes: int, condition: str, expected: int
     ],
 )
 def test_parameters_of_the_discriminator(
-    classes: int, condition: str, expected: int, spectral: bool
+    classes: int, condition: str, expected: int, weights: str
 ) -> None:
-    assert parameters(discriminator(1, 16, classes, condition, spectral=spectral)) == expected
+    assert parameters(discriminator(1, 16, classes, condition, weights=weights)) == expected
 
 
 # Labels.
@@ -295,7 +362,7 @@ def test_pictures_are_bounded_and_scores_are_not() -> None:
 def test_spectral_norm(condition: str) -> None:
     """After enough power iterations every weight's largest singular value is 1."""
     torch.manual_seed(0)
-    D = shake(discriminator(3, 16, 4, condition, spectral=True).double())
+    D = shake(discriminator(3, 16, 4, condition, weights="spectral").double())
     x, labels = torch.randn(2, 3, 16, 16, dtype=torch.float64), torch.tensor([0, 3])
     for _ in range(300):
         D(x, labels)
@@ -309,7 +376,7 @@ def test_spectral_norm(condition: str) -> None:
     assert not torch.allclose(raw, D.head.score.weight, rtol=0.01)
 
 
-def test_spectral_norm_is_off_unless_asked_for() -> None:
+def test_weights_are_free_unless_asked_for() -> None:
     assert not [name for name in discriminator(3, 16, 2).state_dict() if "parametri" in name]
 
 
@@ -334,13 +401,13 @@ def test_gradients_reach_every_parameter(condition: str) -> None:
         assert (table.grad != 0).any(1).tolist() == [True, False, True], "class 1 is not there"
 
 
-@pytest.mark.parametrize("spectral", [False, True])
-@pytest.mark.parametrize("norm", ["none", "instance"])
+@pytest.mark.parametrize("weights", ["free", "spectral", "normalised"])
+@pytest.mark.parametrize("norm", ["none", "instance", "layer"])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_gradient_penalty(condition: str, norm: str, spectral: bool) -> None:
+def test_gradient_penalty(condition: str, norm: str, weights: str) -> None:
     """The gradient of |dD/dx|^2 with respect to a weight equals its difference quotient."""
     torch.manual_seed(0)
-    D = discriminator(1, 16, 3, condition, norm=norm, spectral=spectral).double()
+    D = discriminator(1, 16, 3, condition, norm=norm, weights=weights).double()
     shake(D).eval()  # spectral norm's vectors stand still
     x = torch.randn(2, 1, 16, 16, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 2])
@@ -349,9 +416,8 @@ def test_gradient_penalty(condition: str, norm: str, spectral: bool) -> None:
         (slope,) = torch.autograd.grad(D(x, labels).sum(), x, create_graph=True)
         return slope.square().sum()
 
-    weights = dict(D.named_parameters())
-    name = "stages.0.0.parametrizations.weight.original" if spectral else "stages.0.0.weight"
-    weight = weights[name]
+    held = "parametrizations.weight.original"
+    weight = D.get_parameter(f"stages.0.0.{'weight' if weights == 'free' else held}")
     (exact,) = torch.autograd.grad(penalty(), weight)
     direction, step = torch.randn_like(weight), 1e-5
     values = []
@@ -367,7 +433,7 @@ def test_gradient_penalty(condition: str, norm: str, spectral: bool) -> None:
 def test_penalty_while_spectral_vectors_move(condition: str) -> None:
     """In training mode, with two forwards before the one backward, as a critic's step has it."""
     torch.manual_seed(0)
-    D = discriminator(1, 16, 3, condition, spectral=True).train()
+    D = discriminator(1, 16, 3, condition, weights="spectral").train()
     x = torch.randn(2, 1, 16, 16, requires_grad=True)
     labels = torch.tensor([0, 2])
     fake = D(x.detach(), labels)
@@ -386,7 +452,11 @@ MISTAKES: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
     ((3, 16, 2, "film"), {}, "condition 'film': choose concat, projection, auxiliary"),
     ((3, 16), {"filters": 0}, "filters must be 1 or more, not 0"),
     ((3, 16), {"embedding": 0}, "embedding must be 1 or more, not 0"),
-    ((3, 16), {"norm": "layer"}, "choose instance, batch, none"),
+    ((3, 16), {"kernel": 0}, "kernel must be 1 or more, not 0"),
+    ((3, 16), {"aspect": (0, 1)}, r"aspect must be rows and columns, each 1 or more, not \(0, 1\)"),
+    ((3, 16), {"aspect": (1, -2)}, "each 1 or more"),
+    ((3, 16), {"aspect": (2,)}, "must be rows and columns"),
+    ((3, 16), {"norm": "film"}, "choose instance, batch, layer, none"),
     ((3, 16), {"init": "zeros"}, "choose normal, xavier, kaiming, orthogonal"),
 ]
 

@@ -17,6 +17,7 @@ from translate.data.labelled import Labelled
 from translate.data.paired import Paired
 from translate.data.preparation import Preparation
 from translate.data.tensors import to_image, to_tensor
+from translate.data.unlabelled import Unlabelled
 from translate.data.unpaired import Unpaired
 
 AUGMENT = (
@@ -56,7 +57,11 @@ def labelled(draw: Draw) -> Layout:
     return Labelled(noisy(), images=str(Path(draw("classes/many", 5)).parent))
 
 
-EVERY = (unpaired, paired, aligned, coloured, filled, labelled)
+def unlabelled(draw: Draw) -> Layout:
+    return Unlabelled(noisy(), images=draw("a", 5))
+
+
+EVERY = (unpaired, paired, aligned, coloured, filled, labelled, unlabelled)
 
 
 @pytest.fixture(params=EVERY, ids=lambda make: make.__name__)
@@ -148,6 +153,70 @@ def test_samples_to_judge_by_are_the_same_each_time(layout: Layout) -> None:
     assert not equal(one[0].batch, two[0].batch)
 
 
+def test_a_blank_batch_is_of_a_batchs_kind(layout: Layout) -> None:
+    """Where the default device says, as large as the recipe says; labels are class 0."""
+    batch = DataSet(layout, 0, batch_size=2)[0].batch
+    values: dict[str, Any] = {"size": 8, "aspect": (1, 1), "channels": 3, "derive": ""}
+    if "x" in batch:
+        values["channels"] = tuple(batch[key].shape[1] for key in "xy")
+    blank = layout.blank(values)
+    assert {k: (v.shape, v.dtype) for k, v in blank.items()} == {
+        k: (v.shape, v.dtype) for k, v in batch.items()
+    }
+    if "label" in blank:
+        assert blank["label"].tolist() == [0, 0]
+    with torch.device("meta"):
+        wide = layout.blank(values | {"size": 4, "aspect": (2, 3)})
+    assert all(value.is_meta for value in wide.values())
+    assert pictures(wide).shape[2:] == (8, 12)
+
+
+@pytest.mark.parametrize("make", EVERY)
+def test_samples_are_as_wide_and_high_as_the_recipe_says(
+    make: Callable[[Draw], Layout],
+    tmp_path: Path,
+    draw: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(globals(), "noisy", lambda: Preparation(size=8, aspect=(2, 3)))
+    layout = make(lambda name, count: str(draw(tmp_path / name, count, size=12)))
+    data = DataSet(layout, 0, batch_size=2)
+    for batch in (data[0].batch, data.held_out_batch(2)):
+        assert {value.shape[2:] for value in batch.values() if value.ndim == 4} == {(16, 24)}
+    assert not layout.squares
+
+
+def test_what_a_layout_says_of_its_pictures(tmp_path: Path, draw: Callable[..., Path]) -> None:
+    """Only "resize_crop" shows all of a picture as a square; only "none" leaves sizes alone."""
+    folder = str(draw(tmp_path / "a" / "b", 2))
+    draw(tmp_path / "a" / "c", 2)
+    for name, keeps, squares in (
+        ("resize_crop", False, True),
+        ("crop", False, False),
+        ("none", True, False),
+    ):
+        prepare = Preparation(size=8, preprocess=name)  # type: ignore[arg-type]
+        for layout in (
+            Unpaired(prepare, domains=(folder, folder), names=("a", "b")),
+            Paired(prepare, aligned=folder),
+            Labelled(prepare, images=str(tmp_path / "a")),
+            Unlabelled(prepare, images=folder),
+        ):
+            assert (layout.keeps_sizes, layout.squares) == (keeps, squares)
+
+
+def test_a_sheet_shows_pictures_beside_each_other(layout: Layout) -> None:
+    """As bytes, a row for each, whatever its name."""
+    batch = DataSet(layout, 0, batch_size=2)[0].batch
+    image = layout.picture("image", torch.rand(2, 3, 4, 6), batch)
+    sheet = layout.sheet({"image": image, "made image": -image})
+    assert sheet.dtype == np.uint8
+    for row, images in enumerate((image, -image)):
+        for column in range(2):
+            part = sheet[6 * row :][:4, 8 * column :][:, :6]
+            np.testing.assert_array_equal(part, to_image(images[column]))
+
+
 # ------------------------------------------------------------------------------------------ epochs
 
 
@@ -214,10 +283,10 @@ def test_streams_are_augmented_apart(tmp_path: Path, draw: Callable[..., Path]) 
     """Otherwise two pictures that meet would always be cut and mirrored alike."""
     folder = str(draw(tmp_path / "a", 1, size=12))
     prepare = Preparation(size=8, preprocess="crop")
-    layout = Unpaired(prepare, domains=(folder, folder), names=("a", "b"))
-    batch = DataSet(layout, 0, batch_size=60)[0].batch
-    alike = (batch["x"] == batch["y"]).flatten(1).all(dim=1)
-    assert 0 <= alike.sum() <= 5  # of 25 places, mirrored or not: 60 / 50
+    data = DataSet(Unpaired(prepare, domains=(folder, folder), names=("a", "b")), 0)
+    batches = [data[at].batch for at in range(60)]
+    alike = sum(torch.equal(batch["x"], batch["y"]) for batch in batches)
+    assert 0 <= alike <= 5  # of 25 places, mirrored or not: 60 / 50
 
 
 # ---------------------------------------------------------------------------------------- held out
@@ -305,6 +374,30 @@ def test_sizes_that_are_left_alone(tmp_path: Path) -> None:
     assert data.held_out_batch(3)["x"].shape == (2, 3, 8, 8)
     with pytest.raises(ValueError, match=r"preprocess = 'none' .* batch_size must be 1"):
         DataSet(layout, 0, batch_size=2)
+
+
+# ------------------------------------------------------------------------------------ few pictures
+
+
+def test_fewer_pictures_than_a_batch_takes_are_told(folders: tuple[str, str]) -> None:
+    """7 drawings and 4 paintings; what is held out does not count."""
+    assert dataset(folders, batch_size=4).thin() == []
+    (paintings,) = dataset(folders, batch_size=5).thin()
+    assert paintings.startswith("4 of paintings for batches of 5: some come several times in one")
+    assert [said[:13] for said in dataset(folders, batch_size=8).thin()] == [
+        "7 of drawings",
+        "4 of painting",
+    ]
+    (held,) = dataset(folders, batch_size=3, validation_share=0.5).thin()
+    assert held.startswith("2 of paintings for batches of 3")
+
+
+def test_a_batch_of_one_picture_alone_is_refused(folders: tuple[str, str]) -> None:
+    for name in ("01.png", "02.png", "03.png"):
+        Path(folders[1], name).unlink()
+    with pytest.raises(ValueError, match="paintings has one picture for batches of 2: give more"):
+        dataset(folders, batch_size=2)
+    assert dataset(folders).thin() == []
 
 
 # ------------------------------------------------------------------------------------------ broken

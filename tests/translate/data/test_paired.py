@@ -223,7 +223,7 @@ def test_a_partner_turned_by_its_exif_data(tmp_path: Path) -> None:
     stored = np.rot90(swapped(scene))  # orientation 6: a quarter turn clockwise brings it upright
     (tmp_path / "b" / "0.png").write_bytes(turned(np.ascontiguousarray(stored), 6))
     prepare = Preparation(size=8, preprocess="crop")
-    for x, y in rows(Paired(prepare, domains=(str(tmp_path / "a"), str(tmp_path / "b"))), 20):
+    for x, y in rows(Paired(prepare, domains=(str(tmp_path / "a"), str(tmp_path / "b"))), 20, 1):
         np.testing.assert_array_equal(y, swapped(x))
 
 
@@ -396,7 +396,7 @@ def test_halves(tmp_path: Path, width: int, right: int, direction: Any) -> None:
 def test_geometry_of_halves_is_one(tmp_path: Path) -> None:
     augment = ({"transform": "VerticalFlip", "p": 0.5}, {"transform": "RandomRotate90", "p": 0.5})
     prepare = Preparation(size=8, preprocess="crop", augment=augment)
-    shown = rows(aligned(tmp_path, 32, prepare), 40)
+    shown = rows(aligned(tmp_path, 32, prepare), 40, 1)
     for x, y in shown:
         np.testing.assert_array_equal(x + np.uint8([0, 16, 0]), y)
     assert len({x.tobytes() for x, _ in shown}) > 30

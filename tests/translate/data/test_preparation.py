@@ -1,10 +1,14 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from translate.data.image import resize
+from translate.data.header import BrokenImage
+from translate.data.image import resize, write
 from translate.data.preparation import Preparation
+from translate.data.tensors import to_tensor
 from translate.data.transforms import PREPROCESS
 
 
@@ -38,7 +42,9 @@ def test_to_judge_by_only_the_size_is_changed(name: Any) -> None:
     augment = ({"transform": "InvertImg", "p": 1.0}, {"transform": "VerticalFlip", "p": 1.0})
     prepare = Preparation(size=8, load_ratio=1.25, preprocess=name, augment=augment)
     image = places(16, 12)
-    np.testing.assert_array_equal(prepare(image, None), PREPROCESS[name](image, 8, 10, None))
+    np.testing.assert_array_equal(
+        prepare(image, None), PREPROCESS[name](image, (8, 8), (10, 10), None)
+    )
     assert not np.array_equal(prepare(image, (0,)), prepare(image, None))
 
 
@@ -123,7 +129,43 @@ def test_colours_left_out_leave_geometry_as_it_is() -> None:
 def test_what_is_told_to_the_data_set() -> None:
     assert Preparation(preprocess="none").keeps_sizes
     assert not Preparation(preprocess="crop").keeps_sizes
-    assert Preparation(size=100, load_ratio=1.126).load_size == 113
+    assert Preparation(size=100, load_ratio=1.126).load_sides == (113, 113)
+    assert Preparation().squares
+    assert not Preparation(preprocess="crop").squares  # shows a part
+    assert not Preparation(aspect=(1, 2)).squares
+    assert not Preparation(aspect=(2, 2), preprocess="pad").squares
+
+
+def test_rectangles_are_multiples_of_squares() -> None:
+    prepare = Preparation(size=8, aspect=(2, 3), load_ratio=1.25, flip=False)
+    image = places(50, 40)
+    large = resize(image, 20, 30)
+    np.testing.assert_array_equal(prepare(image, None), large[2:18, 3:27])
+    shown = {prepare(image, (at,)).tobytes() for at in range(600)}
+    places_of = {
+        large[t : t + 16, left : left + 24].tobytes() for t in range(5) for left in range(7)
+    }
+    assert shown == places_of
+    square = Preparation(size=8, aspect=(1, 1), load_ratio=1.25)
+    for seed in (None, (3, 4)):
+        np.testing.assert_array_equal(
+            square(image, seed), Preparation(size=8, load_ratio=1.25)(image, seed)
+        )
+
+
+def test_a_files_sample(tmp_path: Path) -> None:
+    """Converted, prepared, and from the whole range of its type to [-1, 1]."""
+    image = places(16, 12)
+    write(tmp_path / "a.png", image)
+    prepare = Preparation(size=8, augment=({"transform": "ColorJitter", "p": 1.0},))
+    for seed in (None, (1, 2)):
+        sample = prepare.load(tmp_path / "a.png", 3, seed)
+        assert torch.equal(sample, to_tensor(prepare(image, seed)))
+    with_alpha = prepare.load(tmp_path / "a.png", 4, None)
+    assert with_alpha.shape == (4, 8, 8)
+    assert (with_alpha[3] == 1).all()
+    with pytest.raises(BrokenImage, match=r"b\.png"):
+        prepare.load(tmp_path / "b.png", 3, None)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +174,10 @@ def test_what_is_told_to_the_data_set() -> None:
         ({"size": 0}, "size must be a multiple of 4, not 0"),
         ({"size": 10}, "size must be a multiple of 4, not 10"),
         ({"size": -4}, "size must be a multiple of 4, not -4"),
+        *(
+            ({"aspect": a}, rf"aspect must be rows and columns, .* not \({a[0]}, {a[1]}\)")
+            for a in ((0, 1), (1, 0), (2, -1))
+        ),
         ({"load_ratio": 0.9}, "load_ratio must be 1 or more, not 0.9"),
         ({"augment": ({"transform": "Blurr"},)}, "did you mean 'Blur'"),
     ],

@@ -23,20 +23,76 @@ def places(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("name", [name for name in PREPROCESS if name != "none"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_sizes(name: str, shape: tuple[int, int], channels: int) -> None:
+@pytest.mark.parametrize("sides", [(32, 32), (32, 64), (60, 20)])
+def test_sizes(name: str, shape: tuple[int, int], channels: int, sides: tuple[int, int]) -> None:
     image = np.full((*shape, channels), 77, np.uint8)
     for rng in (None, np.random.default_rng(0)):
-        result = PREPROCESS[name](image, 32, 36, rng)
-        assert result.shape == (32, 32, channels)
+        result = PREPROCESS[name](image, sides, (sides[0] + 4, sides[1] + 7), rng)
+        assert result.shape == (*sides, channels)
         assert result.dtype == np.uint8
         assert (result == 77).all()
+
+
+RECTANGLES = [
+    ("resize_crop", (64, 64), (16, 32), (20, 40), (20, 40), np.s_[2:18, 4:36]),
+    ("crop", (60, 100), (32, 48), (99, 99), (60, 100), np.s_[14:46, 26:74]),  # at its own scale
+    ("crop", (20, 100), (32, 48), (99, 99), (32, 160), np.s_[:, 56:104]),  # the height was short
+    ("crop", (100, 20), (32, 48), (99, 99), (240, 48), np.s_[104:136]),  # the width was
+    ("scale_width", (100, 50), (32, 48), (36, 60), (120, 60), np.s_[44:76, 6:54]),
+    ("scale_width", (50, 200), (32, 48), (36, 60), (32, 60), np.s_[:, 6:54]),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "sides", "load_sides", "resized", "part"), RECTANGLES)
+def test_rectangles(
+    name: str,
+    shape: tuple[int, int],
+    sides: tuple[int, int],
+    load_sides: tuple[int, int],
+    resized: tuple[int, int],
+    part: Any,
+) -> None:
+    image = places(*shape)
+    np.testing.assert_array_equal(
+        PREPROCESS[name](image, sides, load_sides, None), resize(image, *resized)[part]
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "inner", "top", "left"),
+    [((16, 64), (24, 96), 4, 0), ((16, 16), (32, 32), 0, 32), ((64, 16), (32, 8), 0, 44)],
+)
+def test_pad_fits_a_picture_into_a_rectangle(
+    shape: tuple[int, int], inner: tuple[int, int], top: int, left: int
+) -> None:
+    image = places(*shape)
+    result = PREPROCESS["pad"](image, (32, 96), (36, 99), None)
+    assert result.shape == (32, 96, 3)
+    part = result[top : top + inner[0], left : left + inner[1]]
+    np.testing.assert_array_equal(part, resize(image, *inner))
+    np.testing.assert_array_equal(result[:top], np.broadcast_to(result[top], (top, 96, 3)))
+    aside = np.broadcast_to(result[:, left : left + 1], (32, left, 3))
+    np.testing.assert_array_equal(result[:, :left], aside)
+
+
+@pytest.mark.parametrize("name", ["resize_crop", "crop", "scale_width"])
+def test_a_rectangles_crops_reach_from_edge_to_edge(name: str) -> None:
+    rng = np.random.default_rng(0)
+    image = places(40, 60)
+    starts = np.array(
+        [PREPROCESS[name](image, (36, 40), (40, 60), rng)[0, 0, :2] for _ in range(600)]
+    )
+    assert (starts.min(axis=0) == 0).all()
+    assert (starts.max(axis=0) == (4, 20)).all()
 
 
 @pytest.mark.parametrize("name", ["resize_crop", "crop", "scale_width"])
 def test_crops_reach_every_place_alike(name: str) -> None:
     image = places(40, 40)
     rng = np.random.default_rng(0)
-    starts = np.array([PREPROCESS[name](image, 32, 40, rng)[0, 0, :2] for _ in range(3600)])
+    starts = np.array(
+        [PREPROCESS[name](image, (32, 32), (40, 40), rng)[0, 0, :2] for _ in range(3600)]
+    )
     counts = np.zeros((9, 9))
     np.add.at(counts, tuple(starts.T), 1)
     chi2 = ((counts - 3600 / 81) ** 2 / (3600 / 81)).sum()
@@ -46,7 +102,7 @@ def test_crops_reach_every_place_alike(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["resize_crop", "crop", "scale_width"])
 def test_without_rng_the_centre_is_taken(name: str) -> None:
-    result = PREPROCESS[name](places(40, 40), 32, 40, None)
+    result = PREPROCESS[name](places(40, 40), (32, 32), (40, 40), None)
     np.testing.assert_array_equal(result, places(40, 40)[4:36, 4:36])
 
 
@@ -54,48 +110,53 @@ def test_without_rng_the_centre_is_taken(name: str) -> None:
 def test_equal_seeds_give_equal_geometry(name: str) -> None:
     image = places(50, 70)
     pair = (image, image[..., :1])
-    one, other = (PREPROCESS[name](x, 32, 40, np.random.default_rng(5)) for x in pair)
+    one, other = (PREPROCESS[name](x, (32, 32), (40, 40), np.random.default_rng(5)) for x in pair)
     np.testing.assert_array_equal(one[..., :1], other)
 
 
 def test_resize_crop_ignores_proportions() -> None:
     image = places(64, 16)
     np.testing.assert_array_equal(
-        PREPROCESS["resize_crop"](image, 32, 36, None), resize(image, 36, 36)[2:34, 2:34]
+        PREPROCESS["resize_crop"](image, (32, 32), (36, 36), None),
+        resize(image, 36, 36)[2:34, 2:34],
     )
 
 
 def test_crop_keeps_the_scale_and_enlarges_only_what_is_too_small() -> None:
     crop = PREPROCESS["crop"]
-    wide = crop(places(40, 90), 32, 36, np.random.default_rng(1))
+    wide = crop(places(40, 90), (32, 32), (36, 36), np.random.default_rng(1))
     assert (np.diff(wide[..., 0], axis=0) == 1).all()
     assert (np.diff(wide[..., 1], axis=1) == 1).all()
     small = places(16, 40)
-    np.testing.assert_array_equal(crop(small, 32, 36, None), resize(small, 32, 80)[:, 24:56])
+    np.testing.assert_array_equal(
+        crop(small, (32, 32), (36, 36), None), resize(small, 32, 80)[:, 24:56]
+    )
 
 
 def test_scale_width_keeps_proportions_down_to_size() -> None:
     scale_width = PREPROCESS["scale_width"]
     high, flat = places(120, 60), places(20, 100)
     np.testing.assert_array_equal(
-        scale_width(high, 32, 40, None), resize(high, 80, 40)[24:56, 4:36]
+        scale_width(high, (32, 32), (40, 40), None), resize(high, 80, 40)[24:56, 4:36]
     )
-    np.testing.assert_array_equal(scale_width(flat, 32, 40, None), resize(flat, 32, 40)[:, 4:36])
+    np.testing.assert_array_equal(
+        scale_width(flat, (32, 32), (40, 40), None), resize(flat, 32, 40)[:, 4:36]
+    )
 
 
 def test_pad_shows_everything_and_repeats_the_border() -> None:
     image = places(16, 64)
-    result = PREPROCESS["pad"](image, 32, 36, None)
+    result = PREPROCESS["pad"](image, (32, 32), (36, 36), None)
     np.testing.assert_array_equal(result[12:20], resize(image, 8, 32))
     np.testing.assert_array_equal(result[:12], np.broadcast_to(result[12], (12, 32, 3)))
     np.testing.assert_array_equal(result[20:], np.broadcast_to(result[19], (12, 32, 3)))
-    assert PREPROCESS["pad"](places(1, 900), 32, 36, None).shape == (32, 32, 3)
+    assert PREPROCESS["pad"](places(1, 900), (32, 32), (36, 36), None).shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("shape", [*SIZES, (4, 4), (256, 255)])
 def test_none_trims_to_multiples_of_four(shape: tuple[int, int]) -> None:
     image = places(*shape)
-    result = PREPROCESS["none"](image, 32, 36, np.random.default_rng(0))
+    result = PREPROCESS["none"](image, (32, 32), (36, 36), np.random.default_rng(0))
     height, width = result.shape[:2]
     top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
     assert (height, width) == (shape[0] // 4 * 4, shape[1] // 4 * 4)
@@ -104,17 +165,17 @@ def test_none_trims_to_multiples_of_four(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (9, 2)])
 def test_none_enlarges_what_is_smaller_than_four(shape: tuple[int, int]) -> None:
-    result = PREPROCESS["none"](places(*shape), 32, 36, None)
+    result = PREPROCESS["none"](places(*shape), (32, 32), (36, 36), None)
     assert min(result.shape[:2]) == 4
     assert max(result.shape[:2]) % 4 == 0
 
 
 @pytest.mark.parametrize("name", ["resize_crop", "scale_width"])
 @pytest.mark.parametrize("seeded", [True, False])
-def test_load_size_below_size_is_refused(name: str, seeded: bool) -> None:
+def test_load_sides_below_sides_are_refused(name: str, seeded: bool) -> None:
     rng = np.random.default_rng(0) if seeded else None
-    with pytest.raises(ValueError, match="load_size"):
-        PREPROCESS[name](places(40, 40), 32, 31, rng)
+    with pytest.raises(ValueError, match="32 x 32 crop fits: load_sides must be at least sides"):
+        PREPROCESS[name](places(40, 40), (32, 32), (31, 31), rng)
 
 
 def test_half_are_flipped() -> None:

@@ -18,8 +18,9 @@ GREY = np.arange(0, 256, 4, np.uint8).reshape(8, 8, 1)
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[str, str]:
-    """A grey picture, and two in red and green."""
+    """A grey picture twice, and two in red and green."""
     write(tmp_path / "drawings" / "0.png", GREY)
+    write(tmp_path / "drawings" / "1.png", GREY)
     for name, channel in (("0", 0), ("1", 1)):
         colour = np.zeros((8, 8, 3), np.uint8)
         colour[..., channel] = 255
@@ -83,6 +84,7 @@ def test_pictures_are_looked_at_as_they_are(folders: tuple[str, str]) -> None:
 
 
 def test_validation_folders(folders: tuple[str, str]) -> None:
+    Path(folders[0], "1.png").unlink()
     layout = unpaired(folders, validation=folders[::-1])
     assert [len(stream.entries) for stream in layout.held_out] == [2, 1]
     judged = DataSet(layout, 0).held_out_batch(9)

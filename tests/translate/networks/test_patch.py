@@ -124,7 +124,7 @@ def test_smallest_picture(layers: int) -> None:
     [
         ({"layers": 0}, "layers must be 1 or more, not 0"),
         ({"filters": 0}, "filters must be 1 or more, not 0"),
-        ({"norm": "layer"}, "choose instance, batch, none"),
+        ({"norm": "film"}, "choose instance, batch, layer, none"),
         ({"init": "zeros"}, "choose normal, xavier, kaiming, orthogonal"),
     ],
 )
@@ -136,8 +136,8 @@ def test_wrong_arguments_are_named(keywords: dict[str, object], message: str) ->
 def test_wrong_arguments_of_the_pixel_discriminator_are_named() -> None:
     with pytest.raises(ValueError, match="filters must be 1 or more, not 0"):
         PixelDiscriminator(3, filters=0)
-    with pytest.raises(ValueError, match="choose instance, batch, none"):
-        PixelDiscriminator(3, norm="layer")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="choose instance, batch, layer, none"):
+        PixelDiscriminator(3, norm="film")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -184,10 +184,10 @@ both = pytest.mark.parametrize("build", [patch, pixel])
 
 @both
 @pytest.mark.parametrize("norm", ["instance", "batch", "none"])
-@pytest.mark.parametrize("spectral", [True, False])
-def test_features_are_what_each_activation_made(build: Build, norm: str, spectral: bool) -> None:
+@pytest.mark.parametrize("weights", ["spectral", "free"])
+def test_features_are_what_each_activation_made(build: Build, norm: str, weights: str) -> None:
     torch.manual_seed(0)
-    net = build(norm=norm, spectral=spectral).double().eval()
+    net = build(norm=norm, weights=weights).double().eval()
     x = torch.randn(2, 3, 24, 24, dtype=torch.float64)
     before = x.clone()
     made = net(x, features=True)
@@ -240,7 +240,7 @@ def test_feature_gradients_reach_the_picture(build: Build) -> None:
 @both
 def test_spectral_norm_of_every_convolution(build: Build) -> None:
     torch.manual_seed(0)
-    net = build(spectral=True).double()
+    net = build(weights="spectral").double()
     x = torch.randn(1, 3, 24, 24, dtype=torch.float64)
     for _ in range(300):
         net(x)
@@ -254,13 +254,13 @@ def test_spectral_norm_of_every_convolution(build: Build) -> None:
 @both
 def test_spectral_norm_stands_still_in_eval_and_copies(build: Build) -> None:
     torch.manual_seed(0)
-    net = build(spectral=True)
+    net = build(weights="spectral")
     x = torch.randn(1, 3, 24, 24)
     net.eval()
     before = copy.deepcopy(net.state_dict())
     scores = net(x)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    other = build(spectral=True).eval()
+    other = build(weights="spectral").eval()
     assert not torch.equal(other(x), scores)
     other.load_state_dict(before)
     assert torch.equal(other(x), scores)
@@ -271,7 +271,7 @@ def test_spectral_norm_stands_still_in_eval_and_copies(build: Build) -> None:
 def test_second_derivatives_with_spectral_norm(build: Build) -> None:
     """As a gradient penalty asks of it: against differences of the penalty."""
     torch.manual_seed(0)
-    net = build(spectral=True, norm="none").double().eval()
+    net = build(weights="spectral", norm="none").double().eval()
     x = torch.randn(1, 3, 24, 24, dtype=torch.float64, requires_grad=True)
 
     def penalty() -> Tensor:

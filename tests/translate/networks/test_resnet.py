@@ -145,7 +145,7 @@ def test_pictures_of_any_size_come_back_at_their_size() -> None:
     [
         ({"filters": 0}, "filters must be 1 or more, not 0"),
         ({"blocks": -1}, "blocks must be 0 or more, not -1"),
-        ({"norm": "layer"}, "choose instance, batch, none"),
+        ({"norm": "film"}, "choose instance, batch, layer, none"),
         ({"init": "zeros"}, "choose normal, xavier, kaiming, orthogonal"),
     ],
 )

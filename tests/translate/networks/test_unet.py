@@ -282,7 +282,7 @@ def test_sides_that_do_not_halve_are_extended_by_mirroring(height: int, width: i
         (64, {"depth": 1}, "depth must be 2 or more, not 1"),
         (64, {"depth": -1}, "depth must be 2 or more, not -1"),
         (255, {"depth": 8}, "depth = 8 needs pictures of 256 pixels or more, not 255"),
-        (64, {"norm": "layer"}, "choose instance, batch, none"),
+        (64, {"norm": "film"}, "choose instance, batch, layer, none"),
         (64, {"init": "zeros"}, "choose normal, xavier, kaiming, orthogonal"),
     ],
 )
