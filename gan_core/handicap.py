@@ -58,7 +58,7 @@ class Handicap:
         balance: float = 0.0,
         balance_window: int = 100,
     ) -> None:
-        if noise < 0 or not 0 < noise_until <= 1:
+        if not noise >= 0 or not 0 < noise_until <= 1:
             raise ValueError(
                 "noise must be 0 or more and noise_until above 0 and at most 1, not "
                 f"{noise}, {noise_until}"

@@ -4,7 +4,7 @@ Weights, gradients, optimiser state and losses are float32 (or the float64 that 
 the networks); convolutions and matrix products run in the format named here under autocast.
 """
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +39,12 @@ def autocast(name: str, device: torch.device) -> AbstractContextManager[None]:
     """The context in which a step's networks run."""
     dtype = FORMATS[name]
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def uncast(x: Tensor) -> AbstractContextManager[None]:
+    """The context in which what is computed from ``x`` stays in its own format."""
+    # the meta device, on which routes are measured, knows no autocast
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def upcast(x: Tensor) -> Tensor:

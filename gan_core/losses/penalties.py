@@ -10,22 +10,20 @@ detached pictures.
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-from gan_core.precision import upcast
+from gan_core.precision import uncast, upcast
 
 Critic = Callable[[Tensor], Tensor]
 
 
 def _slopes(critic: Critic, x: Tensor) -> Tensor:
     """[B, N]: the gradient of each sample's value by the sample's N numbers."""
-    # the meta device, on which routes are measured, knows no autocast
-    with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
+    with uncast(x):
         x = x.view_as(x).requires_grad_()  # of a view, so that the caller's tensor stays as it was
         (slopes,) = torch.autograd.grad(_values(critic(x)).sum(), x, create_graph=True)
     return slopes.flatten(1)

@@ -3,12 +3,11 @@
 Without their weights. Everything is computed in float32 at least, with autocast off.
 """
 
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
-from gan_core.precision import upcast
+from gan_core.precision import uncast, upcast
 
 
 def orthogonality(net: nn.Module) -> Tensor:
@@ -37,8 +36,7 @@ def _parameters(net: nn.Module, *kinds: type[nn.Module]) -> set[int]:
 def overlap(rows: Tensor) -> Tensor:
     """sum over i != j of <r_i, r_j>^2 of the rows of [N, n]."""
     rows = upcast(rows)
-    # the meta device, on which routes are measured, knows no autocast
-    with nullcontext() if rows.is_meta else torch.autocast(rows.device.type, enabled=False):
+    with uncast(rows):
         if len(rows) <= rows.shape[1]:
             products = rows @ rows.T
             return (products - products.diag().diag()).square().sum()

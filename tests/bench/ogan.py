@@ -19,14 +19,16 @@ from pathlib import Path
 import numpy as np
 from common import nearest, report, translate
 
-from translate.data.image import find, read, resize, with_channels
+from translate.data.image import find, read, with_channels
+from translate.data.preparation import Preparation
 from translate.recipe import resolve
 from translate.recipe_file import read as read_recipe
 
 
-def load(folder: Path, size: int) -> np.ndarray:
-    images = [resize(with_channels(read(path), 1), size, size) for path in find(folder)]
-    return np.stack(images) / 255.0
+def load(folder: Path, prepare: Preparation | None = None) -> np.ndarray:
+    """Pictures [N, H, W, 1] in 0..1, as training prepares them to be judged, or as they are."""
+    images = [with_channels(read(path), 1) for path in find(folder)]
+    return np.stack([prepare(i, None) if prepare else i for i in images]) / 255.0
 
 
 def main() -> None:
@@ -52,13 +54,13 @@ def main() -> None:
         *("train", "gan", "--recipe", asked.recipe, "--images", seen, "--out", run, *length),
         *("--seed", asked.seed, "--set", "data.channels=1", *changes),
     )
-    size = resolve(read_recipe(str(run / "recipe.toml")), []).size
-    assert size is not None
-    faces = {"unseen": load(unseen, size), "seen": load(seen, size)}
+    data = resolve(read_recipe(str(run / "recipe.toml")), []).values["data"]
+    prepare = Preparation(size=data["size"], load_ratio=data["load_ratio"])
+    faces = {"unseen": load(unseen, prepare), "seen": load(seen, prepare)}
     rebuilt = {}
     for name, folder in (("unseen", unseen), ("seen", seen)):
         translate("reconstruct", run, folder, "--out", asked.work / f"{name}-rebuilt")
-        rebuilt[name] = load(asked.work / f"{name}-rebuilt", size)
+        rebuilt[name] = load(asked.work / f"{name}-rebuilt")
     own = nearest(rebuilt["unseen"], faces["unseen"]) == np.arange(len(faces["unseen"]))
     mean = np.abs(faces["unseen"] - faces["seen"].mean(0)).mean()
     report(

@@ -1,6 +1,6 @@
 """Clipped weights against a gradient penalty on points in the plane, in one command.
 
-    python tests/bench/toys.py WORK [--distributions 25gaussians ...] [--seeds 0 ...] [--set KEY=VALUE]
+    python tests/bench/toys.py WORK [--distributions 25gaussians ...] [--seeds 0 ...] [--set K=V]
 
 WORK is a new folder that everything is written to. For each distribution a critic with a penalty
 (recipe <distribution>-wgan-gp) and one with clipped weights (<distribution>-wgan) are trained for
@@ -9,7 +9,7 @@ equally many steps, with the changes that stand after --set, and judged on 2,500
     modes        centres that have a tenth of an equal share of the points or more within 3 sigma
     quality      share of the points within 3 sigma of a centre (real ones: 0.989)
     wasserstein  sliced Wasserstein-1 distance to as many real points, in the points' unit
-    slopes       norm of the critic's gradient, layer by layer from the first to the last, at the end
+    slopes       norm of the gradient of D's loss by each layer's weights, from the first on
 """
 
 import argparse
@@ -59,7 +59,9 @@ def main() -> None:
             rows = []
             for seed in asked.seeds:
                 run = asked.work / f"{recipe}-{seed}"
-                translate("train", "gan", "--recipe", recipe, "--seed", seed, "--out", run, *changes)
+                translate(
+                    "train", "gan", "--recipe", recipe, "--seed", seed, "--out", run, *changes
+                )
                 rows.append(last_figures(run, distribution) | {"slopes": slopes(run)})
             figures[recipe] = rows
     report(asked.work, figures)

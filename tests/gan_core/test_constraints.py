@@ -22,7 +22,7 @@ def copies(tensors: list[Tensor]) -> list[Tensor]:
 
 def test_values_by_hand() -> None:
     w = [torch.tensor([[0.25, -0.25], [2.0, -3.0]]), torch.tensor([0.5, -0.5, -0.75, 0.0])]
-    clip_values(w, 0.5)
+    clip_values(0.5, w)
     assert w[0].tolist() == [[0.25, -0.25], [0.5, -0.5]]
     assert w[1].tolist() == [0.5, -0.5, -0.5, 0.0]
 
@@ -30,7 +30,7 @@ def test_values_by_hand() -> None:
 def test_norms_by_hand() -> None:
     """Lengths 5, 1 and 0 against 2.5: half of the first, and the others as they are."""
     w = [torch.tensor([[3.0, 0.0], [0.0, -4.0]]), torch.tensor([0.6, 0.8]), torch.zeros(3)]
-    clip_norms(w, 2.5)
+    clip_norms(2.5, w)
     assert w[0].tolist() == [[1.5, 0.0], [0.0, -2.0]]
     assert w[1].equal(torch.tensor([0.6, 0.8]))
     assert w[2].tolist() == [0.0, 0.0, 0.0]
@@ -41,7 +41,7 @@ def test_norms_by_hand() -> None:
 def test_values_element_by_element(bound: float, dtype: torch.dtype) -> None:
     before = draw(1, dtype)
     after = copies(before)
-    clip_values(after, bound)
+    clip_values(bound, after)
     edge = torch.tensor(bound, dtype=dtype)
     for old, new in zip(before, after, strict=True):
         assert new.abs().max() <= edge
@@ -58,7 +58,7 @@ def test_norms_tensor_by_tensor(bound: float, dtype: torch.dtype) -> None:
     """Each tensor has the length of its own: one that is long does not shorten the others."""
     before = draw(1, dtype)
     after = copies(before)
-    clip_norms(after, bound)
+    clip_norms(bound, after)
     shortened = 0
     for old, new in zip(before, after, strict=True):
         length = old.square().sum().sqrt().item()
@@ -80,7 +80,7 @@ def test_parameters_are_moved_where_they_lie(name: str) -> None:
     places = [p.data_ptr() for p in parameters]
     before = copies([p.detach() for p in parameters])
     with torch.no_grad():
-        CONSTRAINTS[name](parameters, 0.1)
+        CONSTRAINTS[name](0.1, parameters)
     assert [p.data_ptr() for p in net.parameters()] == places
     assert all(p.requires_grad and p.is_leaf for p in parameters)
     moved = [not p.equal(old) for p, old in zip(parameters, before, strict=True)]
@@ -91,9 +91,9 @@ def test_parameters_are_moved_where_they_lie(name: str) -> None:
 @pytest.mark.parametrize("name", ["clip", "norm-clip"])
 def test_a_second_time_changes_nothing(name: str) -> None:
     once = draw(1)
-    CONSTRAINTS[name](once, 0.3)
+    CONSTRAINTS[name](0.3, once)
     twice = copies(once)
-    CONSTRAINTS[name](twice, 0.3)
+    CONSTRAINTS[name](0.3, twice)
     for a, b in zip(once, twice, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-15, atol=0)
 
@@ -102,10 +102,10 @@ def test_the_names() -> None:
     assert CONSTRAINTS.keys() == {"clip", "norm-clip", "decay"}
     by_value, by_norm = draw(1), draw(1)
     expected = copies(by_value), copies(by_norm)
-    CONSTRAINTS["clip"](by_value, 0.2)
-    CONSTRAINTS["norm-clip"](by_norm, 0.2)
-    clip_values(expected[0], 0.2)
-    clip_norms(expected[1], 0.2)
+    CONSTRAINTS["clip"](0.2, by_value)
+    CONSTRAINTS["norm-clip"](0.2, by_norm)
+    clip_values(0.2, expected[0])
+    clip_norms(0.2, expected[1])
     assert all(map(torch.equal, by_value, expected[0]))
     assert all(map(torch.equal, by_norm, expected[1]))
 
@@ -114,5 +114,5 @@ def test_the_names() -> None:
 def test_a_weight_that_is_lost_stays_lost(name: str) -> None:
     """A clip is not to hide it."""
     w = [torch.tensor([float("nan"), 1.0])]
-    CONSTRAINTS[name](w, 0.5)
+    CONSTRAINTS[name](0.5, w)
     assert w[0][0].isnan()

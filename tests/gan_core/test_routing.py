@@ -1,6 +1,6 @@
 """Freezing, and the measured table of what each loss term does to each network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -105,7 +105,7 @@ def test_trainable_are_the_named_networks_free_parameters() -> None:
 
 
 def test_an_update_projects_nothing_unless_told() -> None:
-    def project(parameters: Sequence[Tensor]) -> None:
+    def project(parameters: list[Tensor]) -> None:
         raise AssertionError
 
     assert Update("u", ("A",)).project is None

@@ -375,7 +375,7 @@ def test_accumulate_below_one_is_refused() -> None:
 # ---- projection --------------------------------------------------------------------------------
 
 
-def into_box(parameters: Sequence[Tensor]) -> None:
+def into_box(parameters: list[Tensor]) -> None:
     for p in parameters:
         p.clamp_(-0.3, 0.3)
 

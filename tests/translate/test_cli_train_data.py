@@ -24,6 +24,8 @@ SMALL = {
     "cgan": ("generator.filters=4", "generator.latent=8", "discriminator.filters=4"),
 }
 SMALL["cyclegan"] = (*SMALL["pix2pix"], "generator.blocks=1")
+SMALL["gan"] = SMALL["cgan"]
+RECIPES = {"gan": ("--recipe", "faces-dcgan-small")}  # of the others, each has one of its name
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,7 @@ def tiny(method: str, *words: object) -> tuple[object, ...]:
     """The words of a training that takes a moment."""
     small = [f"--set=networks.{key}" for key in SMALL[method]]
     length = ("--size", 16, "--batch-size", 2, "--steps", 2, "--workers", 0)
+    words = (*RECIPES.get(method, ()), *words)
     return ("train", method, *words, *length, "--device", "cpu", "--precision", "fp32", *small)
 
 
@@ -96,8 +99,10 @@ WAYS: dict[str, tuple[str, tuple[str, ...], str]] = {
     ),
     "a data set of pairs": ("pix2pix", ("--dataset", "horses"), "pix2pix-horses-A-horses-B"),
     "classes": ("cgan", ("--images", "classes"), "cgan-classes"),
+    "pictures of any kind": ("gan", ("--images", "classes"), "gan-classes"),
 }
-NEEDED = ("translations", "channels", "derived", "classes", "networks", "at")
+TO_CONVERT = ("translations", "channels", "derived", "networks", "at")
+TO_DRAW = ("method", "recipe", "classes", "channels", "networks")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -118,16 +123,18 @@ def test_each_way_trains_into_a_folder_of_its_name(
     assert "/" not in json.dumps(header)
     assert not {"domains", "aligned", "images", "validation"} & header["recipe"]["data"].keys()
     assert {key.partition(".")[0] for key in tensors} == header["networks"].keys()
-    assert ("classes" in header) != ("translations" in header)
+    assert ("classes" in header) == (method == "cgan")
+    assert ("translations" in header) == (method in ("cyclegan", "pix2pix"))
 
-    needed = {key: header[key] for key in NEEDED if key in header}
+    wanted = TO_CONVERT if "translations" in header else TO_DRAW
+    needed = {key: header[key] for key in wanted if key in header}
     save_model(here / "little.safetensors", tensors, needed)
     for model, out in ((run, "whole"), (here / "little.safetensors", "little")):
         use = ("sample", model, "--count", 2, "--out", out)
         if "translations" in header:
             use = ("convert", model, pictures / "drawings", out)
         assert command(*use, "--device", "cpu").code == 0
-    assert len(contents(here / "whole")) == 4
+    assert len(contents(here / "whole")) == (2 if method == "gan" else 4)  # of each class
     assert contents(here / "whole") == contents(here / "little")
 
 
@@ -241,6 +248,7 @@ GIVE = {
     "pix2pix": "give the pairs: --domains labels photos (equal names belong together), or "
     "--aligned DIR (left and right half)",
     "cgan": "give the folder of pictures, with a sub-folder for each class: --images DIR",
+    "gan": "give the folder of pictures: --images DIR",
 }
 
 
@@ -260,6 +268,9 @@ def test_no_pictures_named(method: str, mistake: Mistake, here: Path) -> None:
         ("cgan", "--aligned", ("halves",)),
         ("cgan", "--dataset", ("facades",)),
         ("cgan", "--dataset", ("horses",)),
+        ("gan", "--domains", ("drawings", "paintings")),
+        ("gan", "--aligned", ("halves",)),
+        ("gan", "--dataset", ("facades",)),
     ],
 )
 def test_a_way_of_another_method_says_which_is_the_right_one(
@@ -320,6 +331,8 @@ def test_a_data_set_of_another_layout(
         ("cgan", ("--images", "../missing"), "there is no folder"),
         ("cgan", ("--images", "../drawings"), "classes are told apart by sub-folders"),
         ("cgan", ("--images", "../classes", "--names", "a", "b"), "no key 'names'"),
+        ("gan", ("--images", "../missing"), "there is no folder"),
+        ("gan", ("--images", "../classes", "--names", "a", "b"), "no key 'names'"),
     ],
 )
 def test_pictures_that_are_not_there_or_not_as_they_should_be(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_models import save_tiny
 
-from gan_core.checkpoint import load_model
+from gan_core.checkpoint import load_model, save_model
 from translate.codes import Coder
 from translate.data.image import read, resize, write
 from translate.networks import rebuild
@@ -117,6 +117,21 @@ def test_a_reconstruction_is_the_decoded_code(
     assert said
     assert float(said[1]) == pytest.approx(error, abs=1e-3)
     assert 0.05 < error < 0.7
+
+
+def test_the_error_is_that_of_what_is_shown(
+    models: Models, folder: Path, command: Command, tmp_path: Path
+) -> None:
+    """BEGAN's decoder has no bounds: what is beyond white is white."""
+    tensors, header = load_model(models("began"))
+    (last,) = (n for n, t in tensors.items() if n.startswith("D.decode.") and t.shape == (3,))
+    tensors[last] += 5
+    save_model(tmp_path / "white", tensors, header)
+    seen = Coder(models("began"), CPU, "fp32").seen(read(folder / "00.png"))
+    words = (tmp_path / "white", folder / "00.png", "--out", tmp_path / "made", *ON_CPU)
+    said = command("reconstruct", *words).out
+    assert (read(tmp_path / "made" / "00.png") == 255).all()
+    assert float(said.split()[-1]) == pytest.approx((1 - seen).mean().item() / 2, abs=1e-4)
 
 
 def test_the_error_is_the_mean_over_pictures(

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_models import save_tiny
 from torch import Tensor
 
-from gan_core.checkpoint import load_model
+from gan_core.checkpoint import load_model, save_model
 from gan_core.files import FileError
 from translate.errors import UserError
-from translate.model import describing, find_precision, load_network, read_model
+from translate.model import Model, describing, find_precision, load_network, read_model
 from translate.networks.resnet import ResnetGenerator
 
 Parts = tuple[dict[str, Tensor], dict[str, Any]]
@@ -128,3 +129,91 @@ def test_number_formats() -> None:
     assert find_precision("auto", cpu) in ("fp32", "bf16")
     with pytest.raises(UserError, match=r"^precision 'half': choose auto, fp32, bf16, fp16$"):
         find_precision("half", cpu)
+
+
+# ---- a model with its method ---------------------------------------------------------------------
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def drawing(draw: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that draws from noise and has an encoder."""
+    base = tmp_path_factory.mktemp("drawing")
+    return save_tiny(base / "ogan.safetensors", "ogan", draw(base / "faces", 2))
+
+
+def test_a_model_computes_what_its_networks_do(drawing: Path) -> None:
+    """Without the state of training: one picture does not change what becomes of another."""
+    model, parts = Model(drawing, "encode", CPU, "fp32"), load_model(drawing)
+    assert model.nets.keys() == {"G", "E"}
+    assert not any(net.training for net in model.nets.values())
+    G, E = (load_network(drawing, *parts, name).eval() for name in "GE")
+    z, x = torch.randn(3, 8), torch.rand(3, 3, 16, 16) * 2 - 1
+    drawn, code = model.generate(z), model.encode(x)
+    assert torch.equal(drawn, G(z))
+    seen = E(x)
+    scaled = (seen - seen.mean(1, keepdim=True)) / seen.std(1, correction=0, keepdim=True)
+    torch.testing.assert_close(code, scaled)  # the direction alone was learned
+    torch.testing.assert_close(model.decode(code), G(scaled))
+    assert not drawn.requires_grad
+    assert not code.requires_grad
+    torch.testing.assert_close(model.generate(z[:1]), drawn[:1])
+
+
+def test_numbers_go_in_and_out_as_float32_whatever_they_are_computed_in(drawing: Path) -> None:
+    exact, coarse = (Model(drawing, "encode", CPU, precision) for precision in ("fp32", "bf16"))
+    z = torch.randn(3, 8)
+    one, other = exact.generate(z), coarse.generate(z)
+    assert one.dtype == other.dtype == torch.float32
+    assert 0 < (one - other).abs().max() < 0.1
+
+
+def test_a_recipe_of_before_a_key_was_there_has_its_default(drawing: Path, tmp_path: Path) -> None:
+    tensors, header = load_model(drawing)
+    settings = header["recipe"]["method"]
+    assert settings["prior"] == "normal"
+    header["recipe"]["method"] = {"name": "ogan"}
+    save_model(tmp_path / "older.safetensors", tensors, header)
+    older = Model(tmp_path / "older.safetensors", "generate", CPU, "fp32")
+    z = torch.randn(2, 8)
+    assert torch.equal(older.generate(z), Model(drawing, "generate", CPU, "fp32").generate(z))
+    header["recipe"]["method"] = {"name": "ogan", "prior": "uniform"}
+    save_model(tmp_path / "uniform.safetensors", tensors, header)
+    uniform = Model(tmp_path / "uniform.safetensors", "generate", CPU, "fp32")
+    assert (uniform.generate(z) - older.generate(z)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("use", "says"),
+    [
+        ("generate", "is a cyclegan model, which draws nothing from noise: use translate convert"),
+        ("encode", "is a cyclegan model, which has no encoder: take a model of ebgan, began, ogan"),
+    ],
+)
+def test_what_a_method_does_not_offer(model: Path, use: Any, says: str) -> None:
+    with pytest.raises(UserError, match=f"^{model} {says}$"):
+        Model(model, use, CPU)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda header: header.pop("method"), "'method'"),
+        (lambda header: header.pop("recipe"), "'recipe'"),
+        (lambda header: header["recipe"]["method"].update(code=3), "code = 3: should be"),
+        (lambda header: header["recipe"]["method"].update(codes=3), "no key 'codes'"),
+        (lambda header: header["recipe"]["method"].update(lambda_code=-1.0), "lambda_code must be"),
+        (lambda header: header.update(method="dreaming"), "no method is called 'dreaming'"),
+    ],
+)
+def test_headers_that_name_no_method_that_is_known(
+    drawing: Path, tmp_path: Path, change: Callable[[Any], object], says: str
+) -> None:
+    tensors, header = load_model(drawing)
+    change(header)
+    save_model(tmp_path / "a.safetensors", tensors, header)
+    with pytest.raises(UserError) as told:
+        Model(tmp_path / "a.safetensors", "generate", CPU)
+    assert says in str(told.value)
+    assert "\n" not in str(told.value)

@@ -30,17 +30,24 @@ import torch
 from gan_core.routing import Step, Update
 
 
+class Doubt:
+    """A part of the method, whose keys are keys of the method."""
+
+    def __init__(self, *, forget: float = 0.5) -> None:
+        self.forget, self.now = forget, 1.0
+
+
 class Redrawing:
-    data = "unpaired"
+    data = ("unpaired",)
+    family = "redrawing"
     translations = {"G": ("x", "y")}
     grid = ("x", "made y", "y")
     updates = (Update("drawing", trains=("G",)), Update("judging", trains=("D",)))
     averaged = ("G",)
 
-    def __init__(self, *, lambda_same: float = 3.0, forget: float = 0.5) -> None:
-        self.lambda_same, self.forget = lambda_same, forget
+    def __init__(self, doubt: Doubt, *, lambda_same: float = 3.0) -> None:
+        self.doubt, self.lambda_same = doubt, lambda_same
         self.shown = None
-        self.doubt = 1.0
 
     def networks(self, build, channels):
         return {
@@ -49,7 +56,7 @@ class Redrawing:
         }
 
     def schedule(self, progress):
-        return Step(self.updates, repeats=1 + progress.step % 2)
+        return (Step(self.updates[1:], repeats=progress.step % 2), Step(self.updates))
 
     def scene(self, nets, batch):
         both = torch.cat([batch["x"], batch["y"]])
@@ -59,7 +66,7 @@ class Redrawing:
         if update.name == "drawing":
             return {
                 "same": self.lambda_same * (scene["drawn"].float() - scene["both"]).square().mean(),
-                "fool": -self.doubt * nets["D"](scene["drawn"]).float().mean(),
+                "fool": -self.doubt.now * nets["D"](scene["drawn"]).float().mean(),
             }
         before = scene["drawn"] if self.shown is None else self.shown
         self.shown = scene["drawn"].detach()
@@ -72,13 +79,14 @@ class Redrawing:
         return {"y": nets["G"](batch["x"])}
 
     def observe(self, logs):
-        self.doubt = self.forget * self.doubt + (1 - self.forget) * logs["real"]
+        forget = self.doubt.forget
+        self.doubt.now = forget * self.doubt.now + (1 - forget) * logs["real"]
 
     def state_dict(self):
-        return {"shown": self.shown, "doubt": self.doubt}
+        return {"shown": self.shown, "doubt": self.doubt.now}
 
     def load_state_dict(self, state):
-        self.shown, self.doubt = state["shown"], state["doubt"]
+        self.shown, self.doubt.now = state["shown"], state["doubt"]
 '''
 
 STEPS = 40
@@ -231,7 +239,7 @@ def test_trains_stops_goes_on_and_converts(package: Path, tmp_path: Path) -> Non
 
     tensors, header = load_model(whole / "model.safetensors")
     assert header["method"] == "redrawing"
-    assert header["recipe"]["method"] == {"name": "redrawing", "lambda_same": 3.0, "forget": 0.75}
+    assert header["recipe"]["method"] == {"name": "redrawing", "forget": 0.75, "lambda_same": 3.0}
     assert header["translations"] == [{"network": "G", "from": "sketches", "to": "photos"}]
     assert {name.split(".")[0] for name in tensors} == {"G"}
 

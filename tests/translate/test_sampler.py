@@ -331,6 +331,20 @@ def test_headers_that_say_too_little_or_something_else(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_that_makes_no_numbers(
+    untrained: Callable[..., Path], mistake: Mistake, tmp_path: Path
+) -> None:
+    tensors, header = load_model(untrained("ogan"))
+    tensors["G.layers.0.weight"][0] = math.nan
+    save_model(tmp_path / "nan", tensors, header)
+    write(tmp_path / "a.png", np.zeros((16, 16, 3), np.uint8))
+    out = ("--out", tmp_path / "b.png", *ON_CPU)
+    says = ("the model makes no numbers", "--precision fp32")
+    mistake("sample", tmp_path / "nan", *out, says=says)
+    mistake("reconstruct", tmp_path / "nan", tmp_path / "a.png", *out, says=says)
+    assert not (tmp_path / "b.png").exists()
+
+
 @pytest.mark.parametrize("name", ["../up", "..", ".", "", ".hidden", "a/b", "/a", "a/"])
 def test_no_model_writes_outside_of_the_folder(
     trained: Callable[..., Path], tmp_path: Path, name: str

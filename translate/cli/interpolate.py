@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 PICTURES = typer.Argument(
-    metavar="[A B]...", help="Two pictures or more, through the encoder [default: random codes]."
+    metavar="PICTURE", help="Two or more, to go from one to the next [default: random codes]."
 )
 BETWEEN = typer.Option(min=2, help="Random codes to go through [default: 2].")
-OUT = typer.Option(help="A picture file: a strip, a row for each way; or a .gif or .mp4.")
-STEPS = typer.Option(min=1, help="From one stop to the next.")
+OUT = typer.Option(help="A picture file: a strip, a row for each pair; or a .gif or .mp4.")
+STEPS = typer.Option(min=1, help="From one picture to the next.")
 ALONG = typer.Option(help="linear or spherical [default: linear by pictures, else spherical].")
-FPS = typer.Option(min=1, max=60, help="Steps per second, of a .gif or .mp4.")
+FPS = typer.Option(min=1, max=60, help="Pictures per second of a .gif or .mp4.")
 
 
 def interpolate(
@@ -22,7 +22,7 @@ def interpolate(
     between: Annotated[int | None, BETWEEN] = None,
     steps: Annotated[int, STEPS] = 16,
     along: Annotated[str | None, ALONG] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Go back to the first stop.")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Go back to the first at the end.")] = False,
     fps: Annotated[int, FPS] = 16,
     label: Annotated[str | None, typer.Option(help="The class, where there are classes.")] = None,
     overwrite: Annotated[

@@ -19,7 +19,8 @@ keyword-only arguments, and *parts*, whose keys are recipe keys too, as position
 
 Where pictures are drawn from noise also
 
-    generate(nets, normal, label)   pictures of numbers [B, G.latent] from N(0, 1)
+    generate(nets, normal, label)   pictures of numbers [B, G.latent] from N(0, 1), by calling
+                   nets["G"](w) or nets["G"](w, label), around which truncation stands
 
 and where codes can be had of pictures
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from unconditional import (
     BATCH,
+    Networks,
     PictureGenerator,
     adam,
     asked,
@@ -41,7 +42,7 @@ def began(handicap: dict[str, Any] | None = None, **arguments: Any) -> BEGAN:
     return BEGAN(Handicap(**(handicap or {})), **arguments)
 
 
-def pale(method: BEGAN, seed: int = 0) -> nn.ModuleDict:
+def pale(method: BEGAN, seed: int = 0) -> Networks:
     """G begins with nearly grey pictures, which D rebuilds better than real ones: k rises first."""
     nets = networks(method, BUILD, 1, seed)
     with torch.no_grad():
@@ -60,7 +61,7 @@ def error(D: nn.Module, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(
     ("gamma", "lambda_k", "seen"),
-    [(0.5, 0.001, {"nought", "between"}), (0.8, 8.0, {"nought", "between", "one"})],
+    [(0.5, 0.001, {"between"}), (0.8, 8.0, {"nought", "between", "one"})],
 )
 @pytest.mark.parametrize("prior", ["uniform", "normal"])
 def test_training_equals_the_papers_by_hand(
@@ -231,12 +232,16 @@ def test_arguments_that_are_refused(arguments: dict[str, Any], message: str) -> 
 
 def test_the_ratio_is_kept() -> None:
     """L(G(z)) comes to gamma L(x), whatever k that takes, and the measure falls."""
-    method = began(gamma=0.7, lambda_k=0.3)
+    method = began(gamma=0.7, lambda_k=0.5)
     nets = networks(method, BUILD, 1)
-    maker = partial(torch.optim.Adam, lr=3e-3, betas=(0.5, 0.9))
-    logs = train(trainer(method, nets, maker), pictures(), 300)
-    late = logs[-50:]
-    of_real = sum(log["energy D"] for log in late)
-    of_fake = sum(0.7 * log["energy D"] - log["balance"] for log in late)
-    assert of_fake / of_real == pytest.approx(0.7, abs=0.1)
-    assert late[-1]["measure"] < 0.8 * logs[0]["measure"]
+    maker = partial(torch.optim.Adam, lr=5e-3, betas=(0.5, 0.9))
+    logs = train(trainer(method, nets, maker), pictures(), 100)
+
+    def ratio(logs: list[dict[str, float]]) -> float:
+        of_real = [log["energy D"] for log in logs]
+        of_fake = [0.7 * log["energy D"] - log["balance"] for log in logs]
+        return sum(of_fake) / sum(of_real)
+
+    assert ratio(logs[:10]) > 1
+    assert ratio(logs[-50:]) == pytest.approx(0.7, abs=0.1)
+    assert logs[-1]["measure"] < 0.8 * logs[0]["measure"]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from unconditional import (
     BATCH,
+    Networks,
     adam,
     asked,
     at,
@@ -69,14 +70,14 @@ class ByHand:
     judged, deceived: what D and G minimise, of networks, reals, fakes and the number of the step
     """
 
-    judged: Callable[[nn.ModuleDict, Tensor, Tensor, int], Tensor]
-    deceived: Callable[[nn.ModuleDict, Tensor, Tensor, int], Tensor]
+    judged: Callable[[Networks, Tensor, Tensor, int], Tensor]
+    deceived: Callable[[Networks, Tensor, Tensor, int], Tensor]
     critics: Callable[[int], int] = lambda step: 1
     prior: Callable[[Tensor], Tensor] = lambda z: z
     hold: Callable[[Tensor], Tensor] = lambda w: w
     after: Callable[[], None] = lambda: None
 
-    def train(self, nets: nn.ModuleDict, seeds: list[int], steps: int, maker: Any) -> None:
+    def train(self, nets: Networks, seeds: list[int], steps: int, maker: Any) -> None:
         G, D, data, left = nets["G"], nets["D"], points(), list(seeds)
         of_G, of_D = maker(G.parameters()), maker(D.parameters())
         for step in range(steps):
@@ -102,7 +103,7 @@ def compare(
     monkeypatch: pytest.MonkeyPatch,
     steps: int = STEPS,
     maker: Any = adam,
-) -> nn.ModuleDict:
+) -> Networks:
     ours, theirs, start = (networks(method, BUILD, 2) for _ in range(3))
     seeds = step_seeds(monkeypatch)
     train(trainer(method, ours, maker, steps=10), points(), steps)
@@ -112,21 +113,21 @@ def compare(
     return ours
 
 
-def wasserstein(nets: nn.ModuleDict, real: Tensor, fake: Tensor, step: int) -> Tensor:
+def wasserstein(nets: Networks, real: Tensor, fake: Tensor, step: int) -> Tensor:
     return scores(nets["D"], fake).mean() - scores(nets["D"], real).mean()
 
 
-def critical(nets: nn.ModuleDict, real: Tensor, fake: Tensor, step: int) -> Tensor:
+def critical(nets: Networks, real: Tensor, fake: Tensor, step: int) -> Tensor:
     return -scores(nets["D"], fake).mean()
 
 
-def cross_entropy(nets: nn.ModuleDict, real: Tensor, fake: Tensor, step: int) -> Tensor:
+def cross_entropy(nets: Networks, real: Tensor, fake: Tensor, step: int) -> Tensor:
     """Goodfellow et al. 2014, equation 1."""
     of_real, of_fake = (torch.sigmoid(scores(nets["D"], x)) for x in (real, fake))
     return -of_real.log().mean() - (1 - of_fake).log().mean()
 
 
-def non_saturating(nets: nn.ModuleDict, real: Tensor, fake: Tensor, step: int) -> Tensor:
+def non_saturating(nets: Networks, real: Tensor, fake: Tensor, step: int) -> Tensor:
     return -torch.sigmoid(scores(nets["D"], fake)).log().mean()
 
 
@@ -135,7 +136,7 @@ def test_the_original_gan(monkeypatch: pytest.MonkeyPatch) -> None:
     hand = ByHand(cross_entropy, non_saturating, critics=lambda step: 2)
     compare(gan(discriminator_steps=2), hand, monkeypatch)
 
-    def equation_1(nets: nn.ModuleDict, real: Tensor, fake: Tensor, step: int) -> Tensor:
+    def equation_1(nets: Networks, real: Tensor, fake: Tensor, step: int) -> Tensor:
         return (1 - torch.sigmoid(scores(nets["D"], fake))).log().mean()
 
     hand = ByHand(cross_entropy, equation_1)
@@ -175,7 +176,7 @@ def test_the_wasserstein_gan_with_gradient_penalty(
     """Gulrajani et al. 2017, algorithm 1; the mixing weights are drawn after z."""
     steep = []
 
-    def judged(nets: nn.ModuleDict, real: Tensor, fake: Tensor, step: int) -> Tensor:
+    def judged(nets: Networks, real: Tensor, fake: Tensor, step: int) -> Tensor:
         mix = sampling.uniform(BATCH, like=real)[:, None]
         excess = slopes(nets["D"], mix * real + (1 - mix) * fake) / target - 1
         steep.extend((excess > 0).tolist())
@@ -198,7 +199,7 @@ def test_the_wasserstein_gan_with_gradient_penalty(
 def test_hinge_with_a_lazy_penalty_and_drift(monkeypatch: pytest.MonkeyPatch) -> None:
     """r1 at steps 0, 3, 6, three times as strong, in each of D's steps; drift at all of them."""
 
-    def judged(nets: nn.ModuleDict, real: Tensor, fake: Tensor, step: int) -> Tensor:
+    def judged(nets: Networks, real: Tensor, fake: Tensor, step: int) -> Tensor:
         of_real, of_fake = scores(nets["D"], real), scores(nets["D"], fake)
         loss = (1 - of_real).clamp(min=0).mean() + (1 + of_fake).clamp(min=0).mean()
         loss = loss + 0.1 * (of_real**2).mean()
@@ -220,11 +221,11 @@ def test_hinge_with_a_lazy_penalty_and_drift(monkeypatch: pytest.MonkeyPatch) ->
 def test_least_squares_with_all_that_g_may_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mean features and orthogonal weights, from a prior on the sphere."""
 
-    def judged(nets: nn.ModuleDict, real: Tensor, fake: Tensor, step: int) -> Tensor:
+    def judged(nets: Networks, real: Tensor, fake: Tensor, step: int) -> Tensor:
         of_real, of_fake = scores(nets["D"], real), scores(nets["D"], fake)
         return ((of_real - 1) ** 2).mean() + (of_fake**2).mean()
 
-    def deceived(nets: nn.ModuleDict, real: Tensor, fake: Tensor, step: int) -> Tensor:
+    def deceived(nets: Networks, real: Tensor, fake: Tensor, step: int) -> Tensor:
         loss = ((scores(nets["D"], fake) - 1) ** 2).mean()
         seen, made = real, fake
         for stage in nets["D"].stages:
@@ -255,7 +256,7 @@ def test_instance_noise(noise_on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         level = 0.5 * (1 - step / 6)
         return x + level * sampling.normal(*x.shape, like=x) if level > 0 else x
 
-    def judged(nets: nn.ModuleDict, real: Tensor, fake: Tensor, step: int) -> Tensor:
+    def judged(nets: Networks, real: Tensor, fake: Tensor, step: int) -> Tensor:
         real = noisy(real, step)
         if noise_on == "both":
             fake = noisy(fake, step)
@@ -263,7 +264,7 @@ def test_instance_noise(noise_on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         potential = (rise**2 / ((real - fake) ** 2).mean(1)).mean()
         return cross_entropy(nets, real, fake, step) + 0.3 * potential
 
-    def deceived(nets: nn.ModuleDict, real: Tensor, fake: Tensor, step: int) -> Tensor:
+    def deceived(nets: Networks, real: Tensor, fake: Tensor, step: int) -> Tensor:
         if noise_on == "both":
             # after what judged drew, and the mixing weights, which every penalty is given
             sampling.uniform(BATCH, like=real)
@@ -282,7 +283,7 @@ def test_a_gate_on_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     means, fresh, open_for = {"real": 0.0, "fake": 0.0}, {}, []
 
-    def judged(nets: nn.ModuleDict, real: Tensor, fake: Tensor, step: int) -> Tensor:
+    def judged(nets: Networks, real: Tensor, fake: Tensor, step: int) -> Tensor:
         of_real, of_fake = scores(nets["D"], real), scores(nets["D"], fake)
         fresh["real"] = (of_real > 0).double().mean().item()
         fresh["fake"] = (of_fake < 0).double().mean().item()
@@ -514,7 +515,7 @@ def test_a_point_is_found() -> None:
     train(training, iter(lambda: {"image": real}, None), 240)
     z = torch.randn(50, LATENT, generator=torch.Generator().manual_seed(1)).double()
 
-    def off(nets: nn.ModuleDict) -> float:
+    def off(nets: Networks) -> float:
         return (method.generate(nets, z) - real[:1]).norm(dim=1).mean().item()
 
     assert off(before) > 1

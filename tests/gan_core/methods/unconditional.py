@@ -16,6 +16,7 @@ from gan_core.trainer import Trainer
 
 BATCH, SIDE = 5, 4
 Build = Mapping[str, Callable[..., nn.Module]]
+Networks = dict[str, nn.Module]
 Maker = Callable[[Any], torch.optim.Optimizer]
 
 
@@ -44,11 +45,11 @@ def autoencoder(channels: int, code: int = 6) -> Autoencoder:
     return Autoencoder(channels, SIDE, (1, 1), encode, decode)
 
 
-def networks(method: Any, build: Build, channels: int, seed: int = 0) -> nn.ModuleDict:
+def networks(method: Any, build: Build, channels: int, seed: int = 0) -> Networks:
     """As a recipe has them built, in float64."""
     torch.manual_seed(seed)
     nets = method.networks(lambda section, **shape: build[section](**shape), {"image": channels})
-    return nn.ModuleDict(nets).double()
+    return {name: net.double() for name, net in nets.items()}
 
 
 def asked(method: Any, build: Build, channels: int) -> dict[str, dict[str, Any]]:
@@ -91,7 +92,7 @@ def rmsprop(parameters: Any) -> torch.optim.Optimizer:
 
 
 def trainer(
-    method: Any, nets: nn.ModuleDict, maker: Maker = adam, steps: int = 100, **arguments: Any
+    method: Any, nets: Networks, maker: Maker = adam, steps: int = 100, **arguments: Any
 ) -> Trainer:
     optimizers = {u.name: maker(trainable(u, nets)) for u in method.updates}
     return Trainer(method, nets, optimizers, steps, lambda step, steps: 1.0, **arguments)
@@ -119,17 +120,18 @@ def furthest(a: nn.Module, b: nn.Module) -> float:
     return max((p - q).abs().max().item() for p, q in pairs)
 
 
-def check_trained_alike(ours: nn.ModuleDict, theirs: nn.ModuleDict, start: nn.ModuleDict) -> None:
+def check_trained_alike(ours: Networks, theirs: Networks, start: Networks) -> None:
     for name in ours:
         assert furthest(start[name], ours[name]) > 1e-3, f"{name} must have moved"
         assert furthest(ours[name], theirs[name]) < 1e-10, name
 
 
-def routes(method: Any, nets: nn.ModuleDict, batch: Mapping[str, Tensor]) -> Any:
+def routes(method: Any, nets: Networks, batch: Mapping[str, Tensor]) -> Any:
     """Measured; without numbers, as `translate explain` does, they are the same."""
     found = route_matrix(method, nets, batch)
     shapes = {name: x.to("meta") for name, x in batch.items()}
-    assert route_matrix(method, nets.to("meta"), shapes) == found
+    without = {name: net.to("meta") for name, net in nets.items()}
+    assert route_matrix(method, without, shapes) == found
     return found
 
 

@@ -72,8 +72,8 @@ class One(CycleGAN):
         super().__init__(**arguments)
         self.update = update
 
-    def schedule(self, progress: Progress) -> Step:
-        return Step((self.update,))
+    def schedule(self, progress: Progress) -> tuple[Step, ...]:
+        return (Step((self.update,)),)
 
 
 # ---- the paper's training, by hand -------------------------------------------------------------
