@@ -15,6 +15,7 @@ from unconditional import (
     asked,
     at,
     autoencoder,
+    check_noise_falls,
     check_resumed_is_straight,
     check_trained_alike,
     networks,
@@ -152,6 +153,7 @@ def test_routes(pull: float) -> None:
 
 def test_d_then_g_on_one_batch() -> None:
     (plan,) = ebgan().schedule(at(3))
+    check_noise_falls(ebgan({"noise": 0.4}))
     assert [u.trains for u in plan.updates] == [("D",), ("G",)]
     assert not plan.joint
     assert plan.repeats == 1

@@ -328,7 +328,7 @@ def test_critic_steps(burst: int, usual: int, constraint: Any) -> None:
         discriminator_steps=usual,
         constraint=constraint,
     )
-    for step in (0, 1, 24, 25, 26, 499, 500, 501, 999, 1000, 1001, 99_500):
+    for step in (0, 1, 24, 25, 26, 50, 100, 250, 499, 500, 501, 999, 1000, 1001, 99_500):
         often = burst if burst and (step < 25 or step in (500, 1000, 99_500)) else usual
         assert counted(method, step) == ["discriminator"] * often + ["generator"], step
 

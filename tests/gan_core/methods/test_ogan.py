@@ -15,6 +15,7 @@ from unconditional import (
     adam,
     asked,
     at,
+    check_noise_falls,
     check_resumed_is_straight,
     check_trained_alike,
     furthest,
@@ -322,6 +323,7 @@ def test_both_step_at_once(
 ) -> None:
     method = ogan(**arguments)
     (plan,) = method.schedule(at(3))
+    check_noise_falls(ogan({"noise": 0.4}, **arguments))
     assert plan.joint
     assert plan.repeats == 1
     assert [u.trains for u in plan.updates] == [judges, makers]

@@ -179,5 +179,13 @@ def check_resumed_is_straight(
     return dict(straight.method.state_dict())
 
 
+def check_noise_falls(method: Any) -> None:
+    """The handicap is told where each step stands: of 0.4 at first three quarters are left."""
+    method.schedule(at(250, steps=1000))
+    still = torch.zeros(2, 30_000)
+    for shown in method.handicap.show(still, still):
+        assert shown.std().item() == pytest.approx(0.3, rel=0.02)
+
+
 def at(step: int, steps: int = 10**6) -> Progress:
     return Progress(step, steps, images=step * BATCH)
