@@ -164,27 +164,9 @@ def initialise_residual(net: nn.Module, init: Init, gain: float) -> None:
             initialise(layer, init, gain * (2**0.5 if layer in after_relu else 1.0))
 
 
-def first_grid(size: int, aspect: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of the first map: 4 of each for a square picture.
-
-    Pictures are size * rows high and size * columns wide, for aspect = (rows, columns).
-    """
-    if size not in (16, 32, 64, 128, 256, 512):
-        raise ValueError(f"size must be a power of two from 16 to 512, not {size}")
-    if min(aspect) < 1:
-        raise ValueError(f"aspect must be rows and columns, 1 or more of each, not {aspect}")
-    return 4 * aspect[0], 4 * aspect[1]
-
-
 def check_attention(attention: int, size: int) -> None:
     if attention not in (0, *(side for side in (8, 16, 32, 64, 128, 256) if side < size)):
         raise ValueError(
             f"attention must be the side of some maps, a power of two from 8 to {size // 2}, "
             f"or 0 for none, not {attention}"
         )
-
-
-def check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be 1 or more, not {count}")

@@ -3,7 +3,6 @@
 Without their weights. Everything is computed in float32 at least, with autocast off.
 """
 
-
 import torch
 from torch import Tensor, nn
 

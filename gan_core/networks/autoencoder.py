@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from gan_core.blocks.initialisation import Init, initialise
 from gan_core.blocks.normalisation import Norm
-from gan_core.networks.dcgan import DCGANGenerator, check_counts, check_picture
+from gan_core.blocks.shapes import check_counts, first_grid
+from gan_core.networks.dcgan import DCGANGenerator
 from gan_core.networks.encoder import DCGANEncoder
 
 
@@ -109,7 +110,7 @@ class BEGANGenerator(nn.Module):
         filters: int = 128,
     ) -> None:
         super().__init__()
-        check_picture(size, aspect)
+        first_grid(size, aspect)
         check_counts(latent=latent, filters=filters)
         rows, columns = aspect
         self.latent = latent

@@ -8,13 +8,8 @@ from torch import Tensor, nn
 
 from gan_core.blocks.initialisation import Init
 from gan_core.blocks.normalisation import Norm
-from gan_core.blocks.residual import (
-    BottleneckBlock,
-    Resample,
-    check_counts,
-    first_grid,
-    initialise_residual,
-)
+from gan_core.blocks.residual import BottleneckBlock, Resample, initialise_residual
+from gan_core.blocks.shapes import check_counts, first_grid
 from gan_core.blocks.weights import Weights, hold_weights
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gan_core.blocks.conditional import ClassConditionalNorm
 from gan_core.blocks.initialisation import Init, initialise
 from gan_core.blocks.normalisation import Norm, norm_layer
+from gan_core.blocks.shapes import check_counts, first_grid
 from gan_core.blocks.weights import Weights, hold_weights
 
 Condition = Literal["concat", "projection", "auxiliary"]
@@ -56,7 +57,7 @@ class DCGANGenerator(nn.Module):
     ) -> None:
         super().__init__()
         _check_condition(condition)
-        check_picture(size, aspect)
+        first_grid(size, aspect)
         check_counts(latent=latent, embedding=embedding, filters=filters, kernel=kernel)
         rows, columns = aspect
         by_norm = classes > 0 and condition == "projection"
@@ -132,7 +133,7 @@ class DCGANDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         _check_condition(condition)
-        check_picture(size, aspect)
+        first_grid(size, aspect)
         check_counts(embedding=embedding, filters=filters, kernel=kernel)
         rows, columns = aspect
         widths = widths_down(size, filters)
@@ -250,19 +251,6 @@ _HEADS: dict[str, type[Concat] | type[Projection] | type[Auxiliary]] = {
 def _check_condition(condition: str) -> None:
     if condition not in _HEADS:
         raise ValueError(f"condition {condition!r}: choose {', '.join(_HEADS)}")
-
-
-def check_picture(size: int, aspect: tuple[int, int]) -> None:
-    if size not in (16, 32, 64, 128, 256, 512):
-        raise ValueError(f"size must be a power of two from 16 to 512, not {size}")
-    if len(aspect) != 2 or min(aspect) < 1:
-        raise ValueError(f"aspect must be rows and columns, each 1 or more, not {aspect}")
-
-
-def check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be 1 or more, not {count}")
 
 
 def widths_down(size: int, filters: int) -> list[int]:

@@ -4,8 +4,9 @@ from torch import Tensor, nn
 
 from gan_core.blocks.initialisation import Init, initialise
 from gan_core.blocks.normalisation import Norm
+from gan_core.blocks.shapes import check_counts, first_grid
 from gan_core.blocks.weights import Weights, hold_weights
-from gan_core.networks.dcgan import check_counts, check_picture, halving_stages, widths_down
+from gan_core.networks.dcgan import halving_stages, widths_down
 
 
 class DCGANEncoder(nn.Module):
@@ -31,7 +32,7 @@ class DCGANEncoder(nn.Module):
         init_gain: float = 0.02,
     ) -> None:
         super().__init__()
-        check_picture(size, aspect)
+        first_grid(size, aspect)
         check_counts(outputs=outputs, filters=filters, kernel=kernel)
         rows, columns = aspect
         widths = widths_down(size, filters)

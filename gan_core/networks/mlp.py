@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from gan_core.blocks.initialisation import initialise
 from gan_core.blocks.normalisation import norm_layer
+from gan_core.blocks.shapes import check_counts
 from gan_core.blocks.weights import Weights, hold_weights
-from gan_core.networks.dcgan import check_counts
 
 
 def _hidden(

@@ -15,14 +15,8 @@ from torch.nn.functional import relu
 from gan_core.blocks.attention import SelfAttention
 from gan_core.blocks.initialisation import Init
 from gan_core.blocks.normalisation import Norm, norm_layer
-from gan_core.blocks.residual import (
-    UpBlock,
-    check_attention,
-    check_counts,
-    down_stages,
-    first_grid,
-    initialise_residual,
-)
+from gan_core.blocks.residual import UpBlock, check_attention, down_stages, initialise_residual
+from gan_core.blocks.shapes import check_counts, first_grid
 from gan_core.blocks.weights import Weights, hold_weights
 
 Widths = Literal["constant", "falling"]
