@@ -1,4 +1,4 @@
-"""``translate train gan``: what draws from noise, of pictures in a folder or of no folder at all."""
+"""``translate train gan``: what draws from noise, of pictures in a folder or of points."""
 
 import json
 from collections.abc import Callable
@@ -145,7 +145,8 @@ def test_all_of_the_family_train_under_its_name_and_under_their_own(
     for name in ("ogan", "cyclegan"):
         says = (f"this recipe is for the method 'began', not '{name}'",)
         mistake("train", name, "--resume", "a", "--steps", 4, says=says)
-        mistake("train", name, *words[2:5], says=())
+        mistake("train", name, *words[2:], "--out", "c", says=())
+    assert not Path("c").exists()
 
 
 # ----------------------------------------------------------------------------------------- mistakes
@@ -168,7 +169,7 @@ def test_without_a_recipe_it_says_which_there_are(
         (
             "faces-wgan-gp-small",
             "networks.discriminator.norm=batch",
-            "[method] penalty = 'two-sided' is taken sample by sample, and batch normalisation ties",
+            "[method] penalty = 'two-sided' is taken sample by sample, and batch normalisation",
         ),
         ("faces-wgan-gp-small", "method.penalty=none", "'wgan' needs a bounded critic"),
         ("faces-wgan-gp-small", "method.lambda_penalty=0", "'wgan' needs a bounded critic"),

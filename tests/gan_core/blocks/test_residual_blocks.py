@@ -16,9 +16,7 @@ from gan_core.blocks.residual import (
     DownBlock,
     UpBlock,
     check_attention,
-    check_counts,
     down_stages,
-    first_grid,
     initialise_residual,
 )
 
@@ -210,14 +208,7 @@ def test_first_weights() -> None:
     assert torch.equal(net[1].norms[0].weight, torch.ones(48))
 
 
-def test_checks() -> None:
-    assert first_grid(16, (1, 1)) == (4, 4)
-    assert first_grid(512, (2, 3)) == (8, 12)
-    for size in (8, 48, 1024):
-        with pytest.raises(ValueError, match=f"power of two from 16 to 512, not {size}"):
-            first_grid(size, (1, 1))
-    with pytest.raises(ValueError, match=r"rows and columns, 1 or more of each, not \(1, 0\)"):
-        first_grid(32, (1, 0))
+def test_attention_stands_where_there_are_maps() -> None:
     for side in (0, 8, 16, 32):
         check_attention(side, 64)
     for side in (4, 24, 64):
@@ -225,6 +216,3 @@ def test_checks() -> None:
             ValueError, match=f"power of two from 8 to 32, or 0 for none, not {side}"
         ):
             check_attention(side, 64)
-    check_counts(filters=1)
-    with pytest.raises(ValueError, match="filters must be 1 or more, not 0"):
-        check_counts(latent=1, filters=0)

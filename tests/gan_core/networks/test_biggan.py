@@ -309,7 +309,7 @@ def test_16_bits() -> None:
 
 MISTAKES: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
     ((3, 8), {}, "size must be a power of two from 16 to 512, not 8"),
-    ((3, 16), {"aspect": (0, 1)}, r"1 or more of each, not \(0, 1\)"),
+    ((3, 16), {"aspect": (0, 1)}, r"each 1 or more, not \(0, 1\)"),
     ((3, 16, 2, "concat"), {}, "by condition = 'projection', not 'concat'"),
     ((3, 16), {"filters": 0}, "filters must be 1 or more, not 0"),
     ((3, 64), {"attention": 64}, "from 8 to 32, or 0 for none, not 64"),

@@ -175,7 +175,7 @@ def test_formats_and_labels() -> None:
 
 MISTAKES: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
     ((3, 48), {}, "size must be a power of two from 16 to 512, not 48"),
-    ((3, 16, (1, 0)), {}, r"1 or more of each, not \(1, 0\)"),
+    ((3, 16, (1, 0)), {}, r"each 1 or more, not \(1, 0\)"),
     ((3, 16), {"filters": 1}, "filters must be 2 or more, since blocks halve them, not 1"),
     ((3, 16), {"blocks": 0}, "blocks must be 1 or more, not 0"),
     ((3, 16), {"weights": "clipped"}, "choose free, spectral, normalised"),

@@ -235,7 +235,7 @@ def test_16_bits(norm: str) -> None:
 
 MISTAKES: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
     ((3, 8), {}, "size must be a power of two from 16 to 512, not 8"),
-    ((3, 16, (0, 1)), {}, r"1 or more of each, not \(0, 1\)"),
+    ((3, 16, (0, 1)), {}, r"each 1 or more, not \(0, 1\)"),
     ((3, 16), {"filters": 0}, "filters must be 1 or more, not 0"),
     ((3, 16), {"widths": "wide"}, "widths 'wide': choose constant, falling"),
     ((3, 16), {"norm": "group"}, "choose instance, batch, layer, none"),
