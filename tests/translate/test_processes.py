@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from starts import SYSTEMS, System, every_system
+from starts import SYSTEMS, System
 
 from gan_core.checkpoint import load_model
 from translate.recipe import flat, resolve
@@ -55,6 +55,7 @@ BY_SAMPLE = {
     "method.balance": 0.6,
     "method.balance_window": 2,
     "method.lambda_k": 0.1,
+    "optimizer.eps": 1e-6,  # a bias before an instance norm has no gradient but rounding
 }
 OWN = {
     "ogan": {"method.penalty": "quadratic"},  # of pairs, each in one process
@@ -80,7 +81,8 @@ def keep(made, seen):
         if isinstance(out, tuple):
             seen.setdefault("codes", out[1].detach())
     def norms(net, args, out):
-        seen.setdefault("norm", (args[0].detach(), out.detach()))
+        state = {k: v.clone() for k, v in net.state_dict().items()}
+        seen.setdefault("norm", (args[0].detach(), out.detach().clone(), state))
     for net in made.trainer.nets.values():
         net.register_forward_hook(codes)
     for net in made.trainer.nets["G"].modules():
@@ -227,9 +229,12 @@ def test_terms_of_a_batch_are_of_each_processs_own_part(tmp_path: Path, given: G
     assert told == pytest.approx(0.5 * np.mean([pulling_away(c) for c in codes]), rel=1e-9)
     assert abs(told - 0.5 * pulling_away(np.concatenate(codes))) > 1e-3
     for of in ranks:
-        x, y = (values.numpy() for values in of["seen"]["norm"])
-        mean, deviation = (f((0, 2, 3), keepdims=True) for f in (x.mean, x.var))
-        np.testing.assert_allclose(y, (x - mean) / np.sqrt(deviation + 1e-5), atol=1e-9)
+        taken, gave, state = of["seen"]["norm"]
+        x, gain, bias = (v.numpy() for v in (taken, state["weight"], state["bias"]))
+        mean, variance = (f((0, 2, 3), keepdims=True) for f in (x.mean, x.var))
+        scaled = (x - mean) / np.sqrt(variance + 1e-5)
+        expected = gain[:, None, None] * scaled + bias[:, None, None]
+        np.testing.assert_allclose(gave.numpy(), expected, atol=1e-9)
 
 
 def pulling_away(codes: np.ndarray) -> float:
@@ -272,13 +277,15 @@ def test_the_command_under_torchrun(
 
 
 @pytest.mark.slow
-@every_system([system for system in SYSTEMS if str(system) in ("gan", "began")])
 def test_two_processes_stopped_and_resumed_are_the_two_that_were_not(
-    system: System, tmp_path: Path, data_of: Callable[..., tuple[object, ...]]
+    tmp_path: Path, data_of: Callable[..., tuple[object, ...]]
 ) -> None:
     """With what is decided between steps, and one model that judged best."""
+    (system,) = [system for system in SYSTEMS if str(system) == "gan"]
     asked = settings(system, {**BY_SAMPLE, "networks.generator.norm": "batch"})
-    asked |= {"schedule.kind": "constant", "run.sample_every": 2, "run.log_every": 1}
+    # Nothing that follows the length of the run, which is told to be a shorter one at first.
+    asked |= {"schedule.kind": "constant", "method.noise": 0.0}
+    asked |= {"run.sample_every": 2, "run.log_every": 1}
     small = [f"--set={k}={json.dumps(v)}" for k, v in asked.items() if k != "schedule.steps"]
     words = ("-m", "translate", "train", "gan")
     data = data_of(system.recipe, tmp_path)
