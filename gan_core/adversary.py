@@ -73,8 +73,8 @@ class Adversary:
         if self.penalty != "none" and PENALTIES[self.penalty].by_sample and tied:
             raise ValueError(
                 f"penalty = {self.penalty!r} is taken sample by sample, and batch normalisation "
-                "ties the samples of a batch together: set networks.discriminator.norm = 'layer' "
-                "or 'instance'"
+                "ties the samples of a batch together: set norm = 'layer' or 'instance' in the "
+                "section of [networks] that judges"
             )
         penalised = self.penalty != "none" and self.lambda_penalty > 0
         held = self.constraint != "none" or any(map(parametrize.is_parametrized, modules))
@@ -122,10 +122,10 @@ class Adversary:
 
     def generator(self, name: str, judge: Judge, real: Tensor, fake: Tensor) -> Losses:
         """``adversarial name`` and, with ``lambda_feature``, ``feature name``."""
-        fake = self.handicap.show_fake(fake)
         adversarial = self.losses.generator
         if not self.lambda_feature:
-            return {f"adversarial {name}": adversarial(judge(fake))}
+            return {f"adversarial {name}": adversarial(judge(self.handicap.show_fake(fake)))}
+        real, fake = self.handicap.show(real, fake)
         *features, scores = judge(fake, features=True)
         with torch.no_grad():
             *targets, _ = judge(real, features=True)

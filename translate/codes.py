@@ -109,6 +109,8 @@ class Plan(NamedTuple):
 def plan(source: Path, out: Path, overwrite: bool = False) -> Plan:
     """A picture or a folder of them into a sheet or a folder, there by the same names, as .png."""
     if names_file(out, SUFFIXES):
+        if source.resolve() in (out.resolve(), *out.resolve().parents):
+            raise UserError(f"{out} lies where the pictures are: choose another --out")
         check_free(out, overwrite)
         return Plan([(path, out) for path in sources(source)], out.parent, True)
     jobs, folder = plan_jobs(source, out)

@@ -48,7 +48,10 @@ def among_draws(sampler: Sampler, count: int, label: str | None, seed: int) -> S
 
 
 def among_pictures(coder: Coder, paths: Sequence[Path]) -> Stops:
-    """The codes of pictures, whose length an encoder is free to choose: straight lines."""
+    """The codes of pictures: straight lines, since most encoders choose a code's length freely.
+
+    O-GAN's have one length, which an arc keeps.
+    """
     if len(paths) < 2:
         raise UserError(f"{paths[0]} alone leads nowhere: give two pictures or more")
     try:

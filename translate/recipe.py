@@ -87,8 +87,9 @@ class Recipe:
                 raise UserError(f"recipe: method {self.method!r} needs [networks.{section}]")
             chosen = self.values["networks"][section]
             maker = NETWORKS[chosen["kind"]]
-            if not suits(maker, shape):
-                fitting = [kind for kind, other in NETWORKS.items() if suits(other, shape)]
+            known = self.values["data"].keys()
+            if not suits(maker, shape, known):
+                fitting = [kind for kind, other in NETWORKS.items() if suits(other, shape, known)]
                 raise UserError(
                     f"recipe: [networks.{section}] kind = {chosen['kind']!r} is no {section} for "
                     f"{self.method!r}; choose {', '.join(fitting)}"
@@ -206,10 +207,10 @@ def pictures_of(method: str, **ways: Any) -> dict[str, Any]:
     return keys
 
 
-def suits(maker: Callable[..., Any], shape: Mapping[str, int]) -> bool:
-    """Whether a network is made from these shape arguments, and a size, and no others."""
+def suits(maker: Callable[..., Any], shape: Mapping[str, int], known: Iterable[str]) -> bool:
+    """Whether a network takes these shape arguments and needs no others but those known besides."""
     shapes = arguments(maker) - keywords(maker).keys()
-    return shape.keys() <= shapes and required(maker) <= {"size", *shape}
+    return shape.keys() <= shapes and required(maker) <= {*known, *shape}
 
 
 def _absolute(path: Any) -> Any:

@@ -76,9 +76,10 @@ def settle(
     that the variance between pictures counts too.
     """
     generator = torch.Generator().manual_seed(0)
+    pass_through = getattr(method, "settling", method.made)
 
     def forward(batch: Batch) -> None:
         with autocast(precision, device):
-            method.made(nets, {key: v.to(device) for key, v in batch.items()}, generator)
+            pass_through(nets, {key: v.to(device) for key, v in batch.items()}, generator)
 
     restate_statistics(nets, (partial(forward, batch) for batch in data.first(128, 16)))

@@ -1,6 +1,6 @@
 """A run from its recipe: builds the parts, starts, resumes, trains, and writes the run folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from gan_core import checkpoint, distributed
+from gan_core.precision import autocast
 from gan_core.precision import resolve as resolve_precision
-from gan_core.routing import trainable
+from gan_core.routing import Progress, trainable
 from gan_core.trainer import Logs, Trainer, TrainingError, run
 from translate.best import Best
 from translate.data.dataset import DataSet
@@ -76,7 +77,7 @@ def build(recipe: Recipe, device: torch.device, say: Say) -> Run:
         data = DataSet(layout, seed, **recipe.keywords("data", DataSet))
         resolve_workers(recipe.values["data"]["workers"], device)
         # What the first step would stumble over is told now, before a run folder is made.
-        next(Batches(data, 0, device, workers=0))
+        first = next(Batches(data, 0, device, workers=0))
         data.held_out_batch(1)
         for sentence in data.thin():
             say(sentence)
@@ -94,20 +95,43 @@ def build(recipe: Recipe, device: torch.device, say: Say) -> Run:
             method,
             nets,
             optimizers,
-            steps_of(recipe, data),
+            steps_of(recipe, data, method),
             recipe.make_rate(),
             say,
             **recipe.keywords("run", Trainer),
         )
+    _rehearse(trainer, first)
     return Run(recipe, device, method, data, trainer, describe)
 
 
-def steps_of(recipe: Recipe, data: DataSet) -> int:
-    """Length of the run in steps; an epoch shows the longest stream once."""
+def _rehearse(trainer: Trainer, batch: Mapping[str, torch.Tensor]) -> None:
+    """Compute all losses once and leave everything as it was, to be told what does not fit."""
+    method, nets = trainer.method, trainer.nets
+    state = method.state_dict()
+    buffers = [(b, b.clone()) for net in nets.values() for b in net.buffers()]
+    try:
+        with blaming("method"), autocast(trainer.precision, trainer.device):
+            for update in method.updates:
+                method.losses(update, nets, method.scene(nets, batch))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the networks and the data do not fit together: {reason}") from error
+    method.load_state_dict(state)
+    for buffer, before in buffers:
+        buffer.copy_(before)
+
+
+def steps_of(recipe: Recipe, data: DataSet, method: TranslationMethod) -> int:
+    """Length of the run in steps; an epoch shows the longest stream once.
+
+    As many batches go into a step as into one in the middle of a run.
+    """
     schedule, accumulate = recipe.values["schedule"], recipe.values["run"]["accumulate"]
     if schedule["steps"] < 0 or schedule["epochs"] < 0:
         raise UserError("recipe: [schedule] steps and epochs must be 0 or more")
-    steps = schedule["steps"] or schedule["epochs"] * -(-data.batches_per_epoch() // accumulate)
+    middle = method.schedule(Progress(step=501, steps=1002, images=0))
+    taken = accumulate * sum(step.repeats for step in middle)
+    steps = schedule["steps"] or schedule["epochs"] * -(-data.batches_per_epoch() // taken)
     if steps == 0:
         raise UserError("recipe: [schedule] give steps or epochs, such as epochs = 200")
     return int(steps)

@@ -13,23 +13,16 @@ def orthogonality(net: nn.Module) -> Tensor:
     """sum over weights of ||W W^T ∘ (1 - I)||_F^2: outputs' weight vectors at right angles.
 
     Brock et al. 2019, section 3.1, without its beta; their lengths are free. The authors' code adds
-    half of this term's gradient. W is [outputs, rest], every parameter of two or more dimensions
-    but those of ``nn.Embedding``: the raw ones, under spectral norm too.
+    half of this term's gradient. W is [outputs, rest] of every convolution and linear layer, under
+    spectral norm the raw one; gains, biases and vectors of classes are left alone.
     """
-    transposed = _parameters(net, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-    embedded = _parameters(net, nn.Embedding)
-    return torch.stack(
-        [
-            overlap((w.transpose(0, 1) if id(w) in transposed else w).flatten(1))
-            for w in net.parameters()
-            if w.ndim > 1 and id(w) not in embedded
-        ]
-    ).sum()
-
-
-def _parameters(net: nn.Module, *kinds: type[nn.Module]) -> set[int]:
-    layers = [layer for layer in net.modules() if isinstance(layer, kinds)]
-    return {id(p) for layer in layers for p in layer.parameters()}
+    terms = []
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            (w,) = (p for name, p in layer.named_parameters() if "weight" in name)
+            transposed = isinstance(layer, nn.ConvTranspose2d)
+            terms.append(overlap((w.transpose(0, 1) if transposed else w).flatten(1)))
+    return torch.stack(terms).sum()
 
 
 def overlap(rows: Tensor) -> Tensor:

@@ -78,7 +78,8 @@ class BEGAN:
             "energy fake D": -self.k * fake,
             "k": torch.full_like(real, self.k, requires_grad=False),
             "balance": balance.detach(),
-            "measure": (real + balance.abs()).detach(),  # M_global, section 3.4.1
+            # M_global, section 3.4.1; of several processes, or batches, the mean of each one's
+            "measure": (real + balance.abs()).detach(),
         }
 
     def generate(self, nets: Networks, normal: Tensor, label: Tensor | None = None) -> Tensor:
@@ -107,11 +108,11 @@ class BEGAN:
             self.k = min(max(self.k + self.lambda_k * logs["balance"], 0.0), 1.0)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"k": self.k, **self.handicap.state_dict()}
+        return {"k": self.k, "handicap": self.handicap.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.k = state["k"]
-        self.handicap.load_state_dict({key: v for key, v in state.items() if key != "k"})
+        self.handicap.load_state_dict(state["handicap"])
 
 
 def _loss(D: nn.Module, x: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class GAN:
     """loss: adversarial loss, see ``gan_core.losses.adversarial``.
 
     penalty, lambda_penalty, penalty_target: on D's slope, see ``gan_core.losses.penalties``;
-        penalty_every: it is taken at every so-manieth step, so many times as strong.
+        penalty_every: it is taken at every so many steps, and as many times as strong.
     lambda_drift: weight of D's mean squared score of reals (Karras et al. 2018: 0.001); 0: off.
     lambda_feature: weight of matching mean features (Salimans et al. 2016); 0: off.
     lambda_orthogonal: weight of G's orthogonal regularisation (Brock et al.: 1e-4); 0: off.

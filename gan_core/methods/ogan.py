@@ -31,9 +31,10 @@ class OGAN:
 
     head: D(x) is the code's "average", or what a "network" T makes of the code (section 3.2).
     code: how z is found again in E(G(z)). "correlation": Pearson's rho of the two. "matrix": the
-        squared distance of z to W E(G(z)), W learned (what the author tried before). "mapping": G
-        is fed w = W(z), W a network, and rho is that of w. Two baselines: "squared-code", the
-        squared distance of z to E(G(z)), and "squared-picture", that of x to G(E(x)). "none".
+        squared distance of z to W E(G(z)), W learned (what the author tried before), a matrix where
+        networks.code is a "mapping" with layers = 0. "mapping": G is fed w = W(z), W a network,
+        centred and of deviation 1, and rho is that of w. Two baselines: "squared-code", the squared
+        distance of z to E(G(z)), and "squared-picture", that of x to G(E(x)). "none".
     lambda_code: its weight; 0.5 in the author's code at 128 pixels.
     prior: what z is drawn from, see ``gan_core.latents``.
     """
@@ -120,7 +121,7 @@ class OGAN:
     def _code(self, nets: Networks, normal: Tensor) -> Tensor:
         """What G is fed."""
         z = self.prior(normal)
-        return nets["W"](z) if self.code == "mapping" else z
+        return normalised(nets["W"](z)) if self.code == "mapping" else z
 
     def generate(self, nets: Networks, normal: Tensor, label: Tensor | None = None) -> Tensor:
         return nets["G"](self._code(nets, normal))
@@ -147,6 +148,13 @@ class OGAN:
             "image": self.generate(nets, latents(nets["G"], real, generator)),
             "reconstruction": self.decode(nets, self.encode(nets, real)),
         }
+
+    def settling(
+        self, nets: Networks, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> None:
+        """Batch norms' statistics are to be those of training: G's of z, E's of real pictures."""
+        self.generate(nets, latents(nets["G"], batch["image"], generator))
+        nets["E"](batch["image"])
 
     def observe(self, logs: Mapping[str, float]) -> None:
         self.handicap.observe(logs)

@@ -17,6 +17,8 @@ keyword-only arguments, and *parts*, whose keys are recipe keys too, as position
     made(nets, batch, generator)   what the generators make of a batch, by the key of the pictures
                    that it is to be like; all noise comes from ``generator``, a CPU one
 
+    settling       optional, as ``made``: the passes that batch norms' statistics are estimated on
+
 Where pictures are drawn from noise also
 
     generate(nets, normal, label)   pictures of numbers [B, G.latent] from N(0, 1), by calling
