@@ -73,8 +73,8 @@ class Adversary:
         if self.penalty != "none" and PENALTIES[self.penalty].by_sample and tied:
             raise ValueError(
                 f"penalty = {self.penalty!r} is taken sample by sample, and batch normalisation "
-                "ties the samples of a batch together: set norm = 'layer' or 'instance' in the "
-                "section of [networks] that judges"
+                "ties the samples of a batch together: in the section of [networks] that judges, "
+                "set norm = 'layer' or 'instance'"
             )
         penalised = self.penalty != "none" and self.lambda_penalty > 0
         held = self.constraint != "none" or any(map(parametrize.is_parametrized, modules))

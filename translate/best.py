@@ -30,7 +30,7 @@ class Best:
     @property
     def sentence(self) -> str:
         """What to say at the end of a run; empty where its last model is about its best."""
-        if self.last <= self.WORSE * self.value:
+        if self.value == math.inf or self.last <= self.WORSE * self.value:
             return ""
         return (
             f"{self.figure} was {self.value:.4g} at step {self.step} and is {self.last:.4g} now: "

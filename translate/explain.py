@@ -23,4 +23,5 @@ def routes(
     values = recipe.values["data"]
     with torch.device("meta"):
         nets, _ = recipe.make_networks(made, recipe.layout.channels_of(values))
-        return route_matrix(made, nets, recipe.layout.blank(values))
+        batch = recipe.layout.blank(values)
+    return route_matrix(made, nets, batch)

@@ -66,7 +66,9 @@ def override(document: tomlkit.TOMLDocument, dotted: str, value: Any) -> None:
         table = table[part]
         if not isinstance(table, dict):
             raise UserError(f"--set {dotted}: {part} is a value, not a section")
-    if key in ("kind", "name") and table.get(key) != value and path != ["method"]:
+    # Data of a kind that is not said are of the method's usual kind, which this may be.
+    changed = table.get(key) != value and path != ["method"] and (path != ["data"] or key in table)
+    if key in ("kind", "name") and changed:
         for other in list(table):  # another kind has other arguments
             if not isinstance(table[other], dict) and f"{path[0]}.{other}" not in LENGTH:
                 del table[other]

@@ -138,13 +138,13 @@ def shrunken_fake(fake: Tensor, weight: float = 0.5) -> Tensor:
 def zeroed_real(real: Tensor) -> Tensor:
     """-mean min(1, real): no gradient from reals that score 1 or more; hinge's gradients."""
     real = upcast(real)
-    return -torch.where(real < 1, real, 1.0).mean()
+    return -torch.where(real >= 1, 1.0, real).mean()
 
 
 def zeroed_fake(fake: Tensor) -> Tensor:
     """mean max(-1, fake): no gradient from fakes that score -1 or less."""
     fake = upcast(fake)
-    return torch.where(fake > -1, fake, -1.0).mean()
+    return torch.where(fake <= -1, -1.0, fake).mean()
 
 
 VANILLA = AdversarialLoss(vanilla_real, vanilla_fake, vanilla_generator)

@@ -74,7 +74,7 @@ class TestEveryRecipe:
         assert all(line.startswith("#") for line in header.splitlines())
         assert len(header.splitlines()[0]) > 20
         assert "Data:" in header or kind_of(name) == "points"
-        assert any(word in header for word in ("minute", "hour", "day"))
+        assert any(word in header for word in ("minute", "hour", "day", "week"))
         run = next(line for line in header.splitlines() if "Run:" in line)
         family = METHODS[table_of(name)["method"]["name"]].family
         assert f"translate train {family}" in run or "make " in run

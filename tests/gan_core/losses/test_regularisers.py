@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from gan_core.blocks.conditional import ClassConditionalNorm
 from gan_core.blocks.weights import hold_weights
 from gan_core.losses.regularisers import drift, orthogonality, overlap
 
@@ -44,13 +45,14 @@ def test_fewer_and_more_outputs_than_inputs(rows: int) -> None:
 
 def test_every_weight_is_read_by_its_outputs() -> None:
     torch.manual_seed(0)
-    plain = [nn.Linear(3, 5), nn.Conv2d(2, 4, 3), nn.Conv1d(2, 3, 2)]
-    transposed = [nn.ConvTranspose2d(3, 4, 2), nn.ConvTranspose1d(5, 2, 2)]
+    plain = [nn.Linear(3, 5), nn.Conv2d(2, 4, 3)]
+    transposed = [nn.ConvTranspose2d(3, 4, 2)]
     expected = [by_definition(weight(layer)) for layer in plain]
     expected += [by_definition(np.swapaxes(weight(layer), 0, 1)) for layer in transposed]
     for layer, value in zip(plain + transposed, expected, strict=True):
         assert orthogonality(layer).item() == pytest.approx(value, rel=1e-5)
-    others = [nn.BatchNorm2d(4), nn.Embedding(7, 3), nn.ReLU()]
+    by_class = ClassConditionalNorm(nn.BatchNorm2d(4, affine=False), 7, 4)  # gains, no weights
+    others = [nn.BatchNorm2d(4), nn.Embedding(7, 3), by_class, nn.ReLU()]
     net = nn.Sequential(*others, *plain, nn.Sequential(*transposed))
     assert orthogonality(net).item() == pytest.approx(sum(expected), rel=1e-5)
 

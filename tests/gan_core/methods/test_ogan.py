@@ -70,6 +70,11 @@ def rho(z: Tensor, code: Tensor) -> Tensor:
     return (a * b).sum(1) / (z.shape[1] * deviations)
 
 
+def standardised(code: Tensor) -> Tensor:
+    """(c - avg c) / std c, the deviation over n."""
+    return (code - code.mean(1, keepdim=True)) / code.std(1, unbiased=False, keepdim=True)
+
+
 def compare(
     method: OGAN,
     loop: Callable[[Networks, list[int], list[Tensor]], None],
@@ -168,7 +173,7 @@ def test_ways_to_find_the_code(code: Any, monkeypatch: pytest.MonkeyPatch) -> No
             sampling.seed(seed)
             z = sampling.normal(BATCH, LATENT, like=real)
             z = 2 * torch.distributions.Normal(torch.zeros_like(z), 1.0).cdf(z) - 1
-            fed = W(z) if code == "mapping" else z
+            fed = standardised(W(z)) if code == "mapping" else z
             fake = G(fed)
             found = {
                 "correlation": lambda z=z, fake=fake: -rho(z, E(fake)),
@@ -354,7 +359,7 @@ def test_what_it_makes(code: Any) -> None:
     G, E, real = nets["G"], nets["E"], batch["image"]
     z = torch.randn(BATCH, LATENT, generator=torch.Generator().manual_seed(1)).double()
     z = z * 2 / (z**2).sum(1, keepdim=True).sqrt()
-    fed = nets["W"](z) if code == "mapping" else z
+    fed = standardised(nets["W"](z)) if code == "mapping" else z
     torch.testing.assert_close(method.generate(nets, z), G(fed))
     found = method.encode(nets, real)
     if code == "matrix":
@@ -370,6 +375,20 @@ def test_what_it_makes(code: Any) -> None:
     assert set(method.grid) == {"image", *(f"made {name}" for name in made)}
     torch.testing.assert_close(made["image"], G(fed))
     assert torch.equal(made["reconstruction"], G(found))
+
+
+def test_statistics_settle_as_they_are_used() -> None:
+    """G's of pictures of fresh z, E's of real ones, each once."""
+    method = ogan(code="mapping", prior="uniform")
+    nets, batch = networks(method, BUILD, 1), next(pictures())
+    seen: dict[str, list[Tensor]] = {"G": [], "E": []}
+    for name, inputs in seen.items():
+        nets[name].register_forward_pre_hook(lambda net, x, inputs=inputs: inputs.append(x[0]))
+    method.settling(nets, batch, torch.Generator().manual_seed(1))
+    z = torch.randn(BATCH, LATENT, generator=torch.Generator().manual_seed(1)).double()
+    (fed,), (real,) = seen["G"], seen["E"]
+    torch.testing.assert_close(fed, standardised(nets["W"](torch.erf(z / 2**0.5))))
+    assert torch.equal(real, batch["image"])
 
 
 # ---- state -------------------------------------------------------------------------------------
