@@ -40,6 +40,8 @@ class Model:
         self.nets = {name: load_network(path, tensors, self.header, name) for name in names}
         for net in self.nets.values():
             net.to(device).eval()
+        if precision == "auto" and self.header["recipe"].get("data", {}).get("kind") == "points":
+            precision = "fp32"  # 16 bits do for pictures, which are rounded to 8, but not for these
         self.device, self.precision = device, find_precision(precision, device)
 
     def generate(self, normal: Tensor, label: Tensor | None = None) -> Tensor:
@@ -69,7 +71,7 @@ def _lacks(use: Use) -> str:
     if use == "generate":
         return "draws nothing from noise: use translate convert"
     able = ", ".join(name for name, maker in METHODS.items() if hasattr(maker, use))
-    return f"has no encoder: take a model of {able}"
+    return f"has no encoder: take a model of {able} (translate train gan --recipe faces-ogan)"
 
 
 def read_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

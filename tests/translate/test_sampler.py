@@ -634,3 +634,8 @@ def test_points_go_into_one_file(
     mistake(*words, tmp_path / "a.txt", says=("a.txt: a file is written as .png", ".csv"))
     mistake("sample", untrained(), "--out", tmp_path / "a.csv", says=("a.csv: a file is written",))
     assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_a_kind_of_truncation_needs_to_know_how_much(mistake: Mistake, tmp_path: Path) -> None:
+    words = ("sample", "model", "--out", tmp_path / "grid.png", "--truncation-kind", "scale")
+    mistake(*words, says=("--truncation-kind", "by --truncation"))

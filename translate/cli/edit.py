@@ -1,5 +1,6 @@
 """``translate edit``."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,8 @@ OUT = typer.Option(
 PLUS = typer.Option(metavar="PATH", help="Pictures, a folder or one, that have what is added.")
 MINUS = typer.Option(metavar="PATH", help="Pictures that are like them but for that.")
 STRENGTH = typer.Option(
-    help="How much of the difference is added; may be repeated, negative too [default: 1]."
+    help="How much of the difference is added, negative too; may be repeated where a picture file "
+    "is written [default: 1]."
 )
 
 
@@ -36,6 +38,8 @@ def edit(
     from translate.errors import UserError
 
     strengths = strength or [1.0]
+    if not all(map(math.isfinite, strengths)):
+        raise UserError(f"--strength must be a number, not {' or '.join(map(str, strengths))}")
     todo = plan(source, out, overwrite)
     if len(strengths) > 1 and not todo.sheet:
         raise UserError(f"{out}: several strengths make a sheet: name a picture file as --out")

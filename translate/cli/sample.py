@@ -13,7 +13,8 @@ COUNT = typer.Option(min=1, help="Pictures, of each class if there are classes."
 TRUNCATION = typer.Option(help="Draw nearer to the usual: less variety, fewer failures.")
 KIND = typer.Option(
     help="resample: draws beyond the truncation are drawn again; scale: all are multiplied by it; "
-    "mean: so is their distance to the mean, behind a mapping network."
+    "mean: so is their distance to the mean, behind a mapping network "
+    "[default: resample]."
 )
 
 
@@ -25,7 +26,7 @@ def sample(
     ] = None,
     count: Annotated[int, COUNT] = 8,
     truncation: Annotated[float | None, TRUNCATION] = None,
-    truncation_kind: Annotated[str, KIND] = "resample",
+    truncation_kind: Annotated[str | None, KIND] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into what is there already.")
     ] = False,
@@ -36,11 +37,15 @@ def sample(
     """Draw pictures from noise: translate sample runs/gan-faces --out grid.png"""
     from translate.cli.progress import bar
     from translate.device import find_device
+    from translate.errors import UserError
     from translate.outputs import check_free
     from translate.sampler import Sampler, save
 
     check_free(out, overwrite)
-    sampler = Sampler(model, find_device(device), precision, truncation, truncation_kind)
+    if truncation_kind and truncation is None:
+        raise UserError("--truncation-kind says how to truncate: say how much too, by --truncation")
+    kind = truncation_kind or "resample"
+    sampler = Sampler(model, find_device(device), precision, truncation, kind)
     labels = sampler.labels_of(label or [])
     with bar("drawing", len(labels) * count) as shown:
         made = save(sampler, out, labels, count, seed, shown.advance)
