@@ -20,7 +20,8 @@ class AdversarialLoss:
     """What is minimised: by D real(its scores of reals) + fake(of fakes), by G generator(of fakes).
 
     boundary: the score between real and fake, None where there is none.
-    needs_bound: D's loss has no lower bound unless something bounds D's slope.
+    needs_bound: D's loss has no lower bound unless something bounds D's slope, and D is useless
+        without one.
     """
 
     real: Callable[[Tensor], Tensor]
