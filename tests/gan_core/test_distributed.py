@@ -61,9 +61,9 @@ class Game:
         self.step = 0
         self.past = torch.zeros((), dtype=torch.float64)
 
-    def schedule(self, progress: Progress) -> Step:
+    def schedule(self, progress: Progress) -> tuple[Step]:
         self.step = progress.step + 1
-        return self.plan
+        return (self.plan,)
 
     def scene(self, nets: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Scene:
         z = sampling.normal(len(batch["x"]), 3, like=batch["x"])
