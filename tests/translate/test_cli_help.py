@@ -46,7 +46,7 @@ def test_the_contracts_commands_are_there() -> None:
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_help_takes_less_than_three_tenths_of_a_second(words: tuple[str, ...]) -> None:
-    """Processor time, the least of some tries: a neighbour on the same core only ever adds to it."""
+    """Processor time, the least of some tries: neighbours on a core only ever add to it."""
     seconds: list[float] = []
     while len(seconds) < 10 and min(seconds, default=LIMIT) >= LIMIT:
         some, text = processor_seconds((*words, "--help"))
