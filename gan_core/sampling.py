@@ -39,15 +39,20 @@ def uniform(rows: int, *shape: int, like: Tensor) -> Tensor:
     return _rows(torch.rand, rows, shape, like)
 
 
+def latent_of(G: nn.Module) -> int:
+    """How many numbers a generator is drawn from."""
+    assert isinstance(G.latent, int)
+    return G.latent
+
+
 def latents(G: nn.Module, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """[B, G.latent] from N(0, 1) for as many samples as ``like`` has, of its device and dtype.
 
     generator: a CPU one to draw from, outside a step.
     """
-    assert isinstance(G.latent, int)
     if generator is None:
-        return normal(len(like), G.latent, like=like)
-    return torch.randn(len(like), G.latent, generator=generator).to(like)
+        return normal(len(like), latent_of(G), like=like)
+    return torch.randn(len(like), latent_of(G), generator=generator).to(like)
 
 
 def _rows(draw: Callable[..., Tensor], rows: int, shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gan_core.ema import restate_statistics
 from gan_core.files import write_whole
 from gan_core.latents import resampled, scaled, towards_mean
+from gan_core.sampling import latent_of
 from translate.data.image import SUFFIXES, write
 from translate.data.points import COLOURS, SIDE, scatter
 from translate.data.tensors import to_image
@@ -47,7 +48,7 @@ class Sampler:
             self.classes = list(header.get("classes", ()))
             _check(self.classes, header["networks"]["G"]["arguments"].get("classes", 0))
             self.makes_points = header["recipe"]["data"]["kind"] == "points"
-            self.latent = _latent(self.model)
+            self.latent = latent_of(self.model.nets["G"])
         self.narrow: Narrow = lambda normal, generator: normal
         if truncation is not None:
             if not truncation > 0:
@@ -148,17 +149,11 @@ class _Fed(nn.Module):
 
 def _mean_latent(model: Model) -> Tensor:
     """The mean [n] of what G is fed; 0 under every prior, whose draws come with their opposites."""
-    normal = torch.randn(4096, _latent(model), generator=_generator(0, 0, 3))
+    normal = torch.randn(4096, latent_of(model.nets["G"]), generator=_generator(0, 0, 3))
     G, model.nets["G"] = model.nets["G"], _Fed()
     mean = model.generate(torch.cat([normal, -normal])).mean(0)
     model.nets["G"] = G
     return mean
-
-
-def _latent(model: Model) -> int:
-    latent = model.nets["G"].latent
-    assert isinstance(latent, int)
-    return latent
 
 
 # ------------------------------------------------------------------------------------------- files

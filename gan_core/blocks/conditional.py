@@ -22,3 +22,10 @@ class ClassConditionalNorm(nn.Module):
         gain, bias = self.gain[labels, :, None, None], self.bias[labels, :, None, None]
         # Under autocast x has 16 bits and the gains 32: what is kept for the backward has x's.
         return (gain * self.norm(x) + bias).to(x.dtype)
+
+
+def needed(labels: Tensor | None) -> Tensor:
+    """The labels; ValueError where there are none."""
+    if labels is None:
+        raise ValueError("labels are missing: the network was built with classes")
+    return labels

@@ -19,7 +19,7 @@ from gan_core.latents import PRIORS, Prior
 from gan_core.losses.codes import average, correlation, normalised, squared_code
 from gan_core.losses.energy import reconstruction_energy
 from gan_core.routing import Losses, Networks, Progress, Scene, Step, Update
-from gan_core.sampling import latents
+from gan_core.sampling import latent_of, latents
 
 ENCODER = Update("encoder", trains=("E",))
 GENERATOR = Update("generator", trains=("G",))
@@ -79,7 +79,7 @@ class OGAN:
         self, build: Callable[..., nn.Module], channels: Mapping[str, int]
     ) -> dict[str, nn.Module]:
         G = build("generator", out_channels=channels["image"])
-        n = _numbers(G)
+        n = latent_of(G)
         if n < 3:
             raise ValueError(
                 f"networks.generator.latent must be 3 or more, not {n}: of fewer numbers nothing "
@@ -203,8 +203,3 @@ class _Judge:
         code = self.E(pictures)
         self.codes.append(code)
         return average(code) if self.T is None else self.T(code)
-
-
-def _numbers(G: nn.Module) -> int:
-    assert isinstance(G.latent, int)
-    return G.latent

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from gan_core.blocks.attention import SelfAttention
+from gan_core.blocks.conditional import needed
 from gan_core.blocks.initialisation import Init
 from gan_core.blocks.residual import UpBlock, check_attention, down_stages, initialise_residual
 from gan_core.blocks.shapes import check_counts, first_grid
@@ -123,7 +124,7 @@ class BigGANGenerator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         first, *steering = z.split(self.parts, 1)
         if self.embed is not None:
-            label = self.embed(_needed(labels))
+            label = self.embed(needed(labels))
             steering = [torch.cat([label, part], 1) for part in steering]
         x = self.start(first).unflatten(1, (-1, *self.grid))
         for block, attention, c in zip(self.blocks, self.attention, steering, strict=True):
@@ -183,7 +184,7 @@ class BigGANDiscriminator(nn.Module):
         s = relu(x).sum((2, 3))
         score = self.score(s)
         if self.project is not None:
-            score = score + self.project(s).gather(1, _needed(labels)[:, None])
+            score = score + self.project(s).gather(1, needed(labels)[:, None])
         seen.append(score)
         return seen if features else score
 
@@ -198,9 +199,3 @@ def _attended(attention: Literal["auto"] | int, size: int) -> int:
 def _check_condition(classes: int, condition: str) -> None:
     if classes > 0 and condition != "projection":
         raise ValueError(f"BigGAN takes labels by condition = 'projection', not {condition!r}")
-
-
-def _needed(labels: Tensor | None) -> Tensor:
-    if labels is None:
-        raise ValueError("labels are missing: the network was built with classes")
-    return labels

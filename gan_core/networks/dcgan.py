@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gan_core.blocks.conditional import ClassConditionalNorm
+from gan_core.blocks.conditional import ClassConditionalNorm, needed
 from gan_core.blocks.initialisation import Init, initialise
 from gan_core.blocks.normalisation import Norm, norm_layer
 from gan_core.blocks.shapes import check_counts, first_grid
@@ -92,11 +92,11 @@ class DCGANGenerator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embed is not None:
-            z = torch.cat([z, self.embed(_needed(labels))], 1)
+            z = torch.cat([z, self.embed(needed(labels))], 1)
         x = z[:, :, None, None]
         for layer in self.layers:
             steered = isinstance(layer, ClassConditionalNorm)
-            x = layer(x, _needed(labels)) if steered else layer(x)
+            x = layer(x, needed(labels)) if steered else layer(x)
         return x
 
 
@@ -202,7 +202,7 @@ class Concat(nn.Module):
         self.score = nn.Linear(places * width, 1)
 
     def forward(self, h: Tensor, labels: Tensor | None) -> list[Tensor]:
-        label = self.embed(_needed(labels))[:, :, None, None].expand(-1, -1, *h.shape[2:])
+        label = self.embed(needed(labels))[:, :, None, None].expand(-1, -1, *h.shape[2:])
         mixed = self.mix(torch.cat([h, label], 1))
         return [mixed, self.score(mixed.flatten(1))]
 
@@ -222,7 +222,7 @@ class Projection(nn.Module):
 
     def forward(self, h: Tensor, labels: Tensor | None) -> list[Tensor]:
         s = h.sum((2, 3))
-        return [self.score(s) + self.project(s).gather(1, _needed(labels)[:, None])]
+        return [self.score(s) + self.project(s).gather(1, needed(labels)[:, None])]
 
 
 class Auxiliary(nn.Module):
@@ -256,9 +256,3 @@ def _check_condition(condition: str) -> None:
 def widths_down(size: int, filters: int) -> list[int]:
     """Channels of the maps whose sides are size / 2, size / 4, ..., 4, for aspect (1, 1)."""
     return [filters * min(2**halving, 8) for halving in range(size.bit_length() - 3)]
-
-
-def _needed(labels: Tensor | None) -> Tensor:
-    if labels is None:
-        raise ValueError("labels are missing: the network was built with classes")
-    return labels
