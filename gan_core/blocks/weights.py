@@ -57,5 +57,5 @@ def hold_weights(net: nn.Module, weights: Weights) -> None:
     if weights not in _HOLD:
         raise ValueError(f"weights {weights!r}: choose free, {', '.join(_HOLD)}")
     for module in list(net.modules()):
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             _HOLD[weights](module)
