@@ -59,6 +59,17 @@ class Progress:
     images: int
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a curriculum asks of optimisers at some number of images seen.
+
+    rate: share of their learning rates. era: where it changes, they forget all that they gathered.
+    """
+
+    rate: float = 1.0
+    era: int = 0
+
+
 class Method(Protocol):
     """A GAN system: what it computes, not how it is optimised."""
 

@@ -17,7 +17,17 @@ from torch import Tensor, nn
 from gan_core import distributed, sampling
 from gan_core.ema import Average
 from gan_core.precision import LossScale, autocast
-from gan_core.routing import Batch, Method, Progress, Scene, Step, Update, only_trains, trainable
+from gan_core.routing import (
+    Batch,
+    Method,
+    Progress,
+    Scene,
+    Setting,
+    Step,
+    Update,
+    only_trains,
+    trainable,
+)
 
 Logs = dict[str, float]
 
@@ -43,6 +53,7 @@ class Trainer:
     steps       length of the run, what ``schedule`` and ``rate`` see as the whole
     rate        share of the base learning rate at (step, steps)
     say         told, in a sentence, of every step that was done again or skipped
+    setting     of the optimisers after so many images, where a curriculum has a word in it
     precision   "fp32", "bf16" or "fp16": see ``gan_core.precision``
     ema_half_life  images in which the moving average forgets half; 0 keeps the weights themselves
     accumulate  batches whose mean gradient makes one update; the scene is then made anew for each
@@ -69,6 +80,7 @@ class Trainer:
         steps: int,
         rate: Callable[[int, int], float],
         say: Callable[[str], None] = lambda sentence: None,
+        setting: Callable[[int], Setting] = lambda images: Setting(),
         *,
         precision: str = "fp32",
         ema_half_life: float = 0.0,
@@ -80,6 +92,7 @@ class Trainer:
             raise ValueError(f"accumulate must be 1 or more, not {accumulate}")
         self.method, self.nets, self.optimizers = method, nets, optimizers
         self.steps, self.rate, self.precision, self.say = steps, rate, precision, say
+        self.setting = setting
         self.accumulate, self.seed, self.max_skips = accumulate, seed, max_skips
         self.device = next(p.device for net in nets.values() for p in net.parameters())
         distributed.share_([t for net in nets.values() for t in net.state_dict().values()])
@@ -97,18 +110,22 @@ class Trainer:
     def step(self, batches: Iterator[Batch]) -> Logs:
         """Do the method's next step on the next batches; return every loss term and rate."""
         logs: Logs = {}
-        factor = self.rate(self.counts["step"], self.steps)
+        seen = self.counts["images"]
+        setting = self.setting(seen)
+        factor = self.rate(self.counts["step"], self.steps) * setting.rate
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
             logs[f"lr {name}"] = optimizer.param_groups[0]["lr"]
-        seen = self.counts["images"]
         for plan in self.method.schedule(self.progress):
             for _ in range(plan.repeats):
                 logs |= self._treat(plan, [next(batches) for _ in range(self.accumulate)])
         self.counts["step"] += 1
         self.average.update(self.nets, self.counts["images"] - seen, self.counts["images"])
         self.method.observe(logs)
+        if self.setting(self.counts["images"]).era != setting.era:
+            for optimizer in self.optimizers.values():
+                optimizer.state.clear()
         return logs
 
     def _treat(self, plan: Step, micro: Sequence[Batch]) -> Logs:
