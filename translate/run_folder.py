@@ -1,6 +1,6 @@
 """The folder of a training run: recipe, log, samples, checkpoints, model.
 
-recipe.toml  log.jsonl  samples/step-*.png  checkpoints/step-*.pt  model.safetensors
+recipe.toml  log.jsonl  samples/step-*.png (.txt)  checkpoints/step-*.pt  model.safetensors
 best.safetensors
 """
 
@@ -131,8 +131,13 @@ class RunFolder:
         path = self.path / "log.jsonl"
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
-    def save_sample(self, step: int, image: np.ndarray) -> None:
-        write(self.path / "samples" / f"step-{step:08d}.png", image)
+    def save_sample(self, step: int, sheet: np.ndarray | str) -> None:
+        """A picture, or a text."""
+        path = self.path / "samples" / f"step-{step:08d}"
+        if isinstance(sheet, str):
+            write_whole(path.with_suffix(".txt"), lambda file: file.write(sheet.encode()))
+        else:
+            write(path.with_suffix(".png"), sheet)
 
     def save_state(self, state: Mapping[str, Any], step: int) -> None:
         save_state(self.path / "checkpoints", state, step, self.keep)

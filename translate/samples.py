@@ -45,7 +45,7 @@ def made(
 
 def sample_grid(
     method: TranslationMethod, layout: Layout, made: Batch, batch: Batch, count: int
-) -> np.ndarray:
+) -> np.ndarray | str:
     """A sheet of the first of the batch and of what was made, by the rows of the method's grid."""
     rows = {f"made {key}": images for key, images in made.items()}
     rows |= {key: layout.picture(key, images, batch) for key, images in batch.items()}

@@ -1,7 +1,8 @@
-"""Measures of generated images: against real ones, and against each other."""
+"""Measures of what was generated: against what is real, and against itself."""
 
 from gan_core.metrics.ms_ssim import diversity, ms_ssim
 from gan_core.metrics.neighbours import nearest_distances
+from gan_core.metrics.ngrams import ngram_divergence
 from gan_core.metrics.sliced_wasserstein import (
     SlicedWasserstein,
     pyramid_down,
@@ -15,6 +16,7 @@ __all__ = [
     "diversity",
     "ms_ssim",
     "nearest_distances",
+    "ngram_divergence",
     "pyramid_down",
     "pyramid_up",
     "sliced_distance",

@@ -4,6 +4,7 @@ from translate.data.dataset import Layout
 from translate.data.labelled import Labelled
 from translate.data.paired import Paired
 from translate.data.points import Points
+from translate.data.text import Text
 from translate.data.unlabelled import Unlabelled
 from translate.data.unpaired import Unpaired
 
@@ -13,4 +14,5 @@ LAYOUTS: dict[str, type[Layout]] = {
     "labelled": Labelled,
     "unlabelled": Unlabelled,
     "points": Points,
+    "text": Text,
 }
