@@ -3,13 +3,13 @@
 Goodfellow et al. 2014 (loss = "vanilla"), Mao et al. 2017 ("lsgan"), total variation in three ways
 ("tvgan-*"), Lim & Ye 2017 and Miyato et al. 2018 ("hinge"), Arjovsky et al. 2017 ("wgan" with
 constraint = "clip"), Gulrajani et al. 2017 ("wgan" with penalty = "two-sided"); Brock et al. 2019
-is "hinge" with the networks of ``gan_core.networks.biggan``.
+is "hinge" with the networks of ``gan_core.networks.biggan``; Chen et al. 2016 (InfoGAN) is
+``gan_core.information`` beside any of them.
 Deviation: G's step looks at the fakes of the discriminator's last, where the papers draw new ones;
 that saves a forward pass of G and a batch of pictures.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -18,15 +18,19 @@ from torch import Tensor, nn
 
 from gan_core.adversary import Adversary
 from gan_core.constraints import CONSTRAINTS
+from gan_core.growth import grows
 from gan_core.handicap import Handicap
+from gan_core.information import Code, Information, Listening
 from gan_core.latents import PRIORS, Prior
 from gan_core.losses.features import mean_feature_matching
+from gan_core.losses.information import consistency
 from gan_core.losses.regularisers import orthogonality
 from gan_core.routing import Losses, Networks, Progress, Project, Scene, Step, Update
 from gan_core.sampling import latents
 
 DISCRIMINATOR = Update("discriminator", trains=("D",))
 GENERATOR = Update("generator", trains=("G",))
+NO_CODES = Information()
 
 
 class GAN:
@@ -45,7 +49,7 @@ class GAN:
     prior: what G is drawn from, see ``gan_core.latents``.
     """
 
-    data: ClassVar[tuple[str, ...]] = ("unlabelled", "points")
+    data: ClassVar[tuple[str, ...]] = ("unlabelled", "points", "text")
     family: ClassVar[str] = "gan"
     translations: ClassVar[dict[str, tuple[str, str]]] = {}
     grid: ClassVar[tuple[str, ...]] = ("image", "made image")
@@ -55,6 +59,7 @@ class GAN:
     def __init__(
         self,
         handicap: Handicap,
+        information: Information = NO_CODES,
         *,
         loss: Literal[
             "vanilla",
@@ -101,20 +106,37 @@ class GAN:
             constraint,
             handicap,
         )
-        self.handicap, self.lambda_orthogonal = handicap, lambda_orthogonal
+        self.handicap, self.information = handicap, information
+        self.lambda_orthogonal = lambda_orthogonal
         self.penalty_every, self.penalise = penalty_every, float(penalty_every)
         self.discriminator_steps, self.burst = discriminator_steps, burst
         self.prior = PRIORS[prior]
-        if constraint != "none":
-            hold: Project = partial(CONSTRAINTS[constraint], clip)
-            self.updates = (replace(DISCRIMINATOR, project=hold), GENERATOR)
+        codes = information.numbers > 0
+        if codes and constraint in ("clip", "norm-clip"):
+            raise ValueError(
+                f"constraint = {constraint!r} would hold the weights of Q, which guesses codes, as "
+                "well: set a penalty, or networks.discriminator.weights = 'spectral'"
+            )
+        trains = ("D", "Q") if codes else ("D",)
+        hold: Project | None = (
+            partial(CONSTRAINTS[constraint], clip) if constraint != "none" else None
+        )
+        self.updates = (Update(DISCRIMINATOR.name, trains, hold), GENERATOR)
 
     def networks(
         self, build: Callable[..., nn.Module], channels: Mapping[str, int]
     ) -> dict[str, nn.Module]:
         D = build("discriminator", in_channels=channels["image"])
         self.adversary.check(D)
-        return {"G": build("generator", out_channels=channels["image"]), "D": D}
+        G = build("generator", out_channels=channels["image"])
+        if self.information.lambda_consistency and not grows(G):
+            raise ValueError(
+                "lambda_consistency compares the levels of a generator that grows: choose "
+                "networks.generator.kind = 'progressive', or set it to 0"
+            )
+        if not self.information.numbers:
+            return {"G": G, "D": D}
+        return {"G": G, "D": D, "Q": self.information.head(build, G, D)}
 
     def schedule(self, progress: Progress) -> Sequence[Step]:
         self.handicap.begin(progress)
@@ -125,20 +147,45 @@ class GAN:
         return (Step(self.updates[:1], repeats=alone), Step(self.updates))
 
     def scene(self, nets: Networks, batch: Mapping[str, Tensor]) -> Scene:
-        z = self.prior(latents(nets["G"], batch["image"]))
-        return {"real": batch["image"], "fake": nets["G"](z)}
+        z = self._fed(latents(nets["G"], batch["image"]))
+        scene = {"real": batch["image"], "z": z}
+        if not self.information.lambda_consistency:
+            return {**scene, "fake": nets["G"](z)}
+        levels = nets["G"](z, levels=True)
+        return {**scene, "fake": levels[-1], "consistency": consistency(levels)}
 
     def losses(self, update: Update, nets: Networks, scene: Scene) -> Losses:
         real, fake = scene["real"], scene["fake"]
+        listening = Listening(nets["D"])
+        judge = listening if self.information.numbers else nets["D"]
         if update.name == DISCRIMINATOR.name:
-            return self.adversary.discriminator("D", nets["D"], real, fake, penalise=self.penalise)
-        terms = self.adversary.generator("G", nets["D"], real, fake)
+            terms = self.adversary.discriminator("D", judge, real, fake, penalise=self.penalise)
+            return terms | self._guessed("D", nets, listening.heard[1:], scene)
+        terms = self.adversary.generator("G", judge, real, fake)
         if self.lambda_orthogonal:
             terms["orthogonal G"] = self.lambda_orthogonal * orthogonality(nets["G"])
-        return terms
+        if "consistency" in scene:
+            terms["consistency G"] = self.information.lambda_consistency * scene["consistency"]
+        return terms | self._guessed("G", nets, listening.heard, scene)
+
+    def _guessed(
+        self, name: str, nets: Networks, heard: list[list[Tensor]], scene: Scene
+    ) -> Losses:
+        """The codes' terms, from the first of what D was heard to see, which is of the fakes."""
+        if not self.information.numbers:
+            return {}
+        return self.information.losses(name, nets["Q"], heard[0], scene["z"])
+
+    def _fed(self, normal: Tensor) -> Tensor:
+        return self.information.fed(normal, self.prior)
+
+    @property
+    def codes(self) -> tuple[Code, ...]:
+        """Of what G is fed: the last of its numbers."""
+        return self.information.codes
 
     def generate(self, nets: Networks, normal: Tensor, label: Tensor | None = None) -> Tensor:
-        return nets["G"](self.prior(normal))
+        return nets["G"](self._fed(normal))
 
     def made(
         self, nets: Networks, batch: Mapping[str, Tensor], generator: torch.Generator
