@@ -5,7 +5,7 @@ add.
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -18,7 +18,11 @@ from translate.recipe_file import recipe_names, recipes_folder
 Overrides = list[tuple[str, Any]]
 
 # Where several recipes train a method and none has its name: the plainest.
-PLAINEST = {("gan", "unlabelled"): "faces-dcgan-small", ("gan", "points"): "8gaussians-wgan-gp"}
+PLAINEST = {
+    ("gan", "unlabelled"): "faces-dcgan-small",
+    ("gan", "points"): "8gaussians-wgan-gp",
+    ("gan", "text"): "text-wgan-gp-small",
+}
 
 SMALL: dict[str, dict[str, Any]] = {
     "resnet": {"filters": 4, "blocks": 1},
@@ -40,20 +44,44 @@ SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"filters": 16},
     "mlp-discriminator": {"filters": 16},
     "mapping": {"filters": 16},
+    "code-head": {"hidden": 8},
+    "text": {"filters": 4, "latent": 8, "blocks": 1},
+    "text-discriminator": {"filters": 4, "blocks": 1},
+    "progressive": {"base": 32, "most": 8, "latent": 8, "injected": 1, "injected_to": 8},
+    "progressive-discriminator": {"base": 32, "most": 8},
 }
 assert SMALL.keys() == NETWORKS.keys(), "say in SMALL what makes a network of a new kind small"
 
 
+# As many codes as small latents have room for.
+CODES = {"categories": [2], "continuous": 1, "code_scales": [4, 8]}
+
+# What makes data small that are no pictures.
+NO_PICTURES: dict[str, dict[str, Any]] = {
+    "points": {"points": 300},
+    "text": {"length": 8, "vocabulary": 4},
+}
+
+
 class System(NamedTuple):
-    """A method, what it is trained on, and the packaged recipe that a test changes."""
+    """A method, what it is trained on, and the packaged recipe that a test changes.
+
+    grows: what gains detail by the recipe's curriculum, if it has one.
+    """
 
     method: str
     kind: str
     recipe: str
+    grows: str = ""
+
+    @property
+    def of_pictures(self) -> bool:
+        return self.kind not in NO_PICTURES
 
     def __str__(self) -> str:
         usual = self.kind == METHODS[self.method].data[0]
-        return self.method if usual else f"{self.method}-{self.kind}"
+        named = [self.method, *([] if usual else [self.kind])]
+        return "-".join([*named, *(["growing", self.grows] if self.grows else [])])
 
 
 @cache
@@ -72,10 +100,23 @@ def _recipe_for(method: str, kind: str) -> str:
         name
         for name in recipe_names()
         if table_of(name)["method"]["name"] == method and kind_of(name) == kind
+        if "growth" not in table_of(name)
     ]
     assert fitting, f"add a recipe that trains {method!r} on {kind!r} data"
     known = [name for name in (method, PLAINEST.get((method, kind), "")) if name in fitting]
     return [*known, *fitting][0]
+
+
+def _growing() -> Iterator[System]:
+    """Of each method, a recipe without codes of every way to grow."""
+    seen = set()
+    for name in recipe_names():
+        growth = table_of(name).get("growth")
+        if growth and "codes" not in table_of(name)["networks"]:
+            way = (table_of(name)["method"]["name"], kind_of(name), growth["grows"])
+            if way not in seen:
+                yield System(*way[:2], name, way[2])
+            seen.add(way)
 
 
 SYSTEMS = [
@@ -83,6 +124,8 @@ SYSTEMS = [
     for method, maker in METHODS.items()
     for kind in maker.data
 ]
+# The same methods, whose networks or pictures grow.
+GROWING = list(_growing())
 
 
 def every_system(
@@ -93,18 +136,24 @@ def every_system(
     )
 
 
+def small_data(kind: str) -> Overrides:
+    """What makes samples of a layout small."""
+    return [(f"data.{key}", value) for key, value in NO_PICTURES.get(kind, {"size": 16}).items()]
+
+
 def small(recipe: str) -> Overrides:
     """What makes a recipe's run a matter of a moment."""
-    points = kind_of(recipe) == "points"
-    found: Overrides = [("data.points", 300)] if points else [("data.size", 16)]
-    found.append(("data.batch_size", 2))
-    if "burst" in table_of(recipe)["method"]:
-        found.append(("method.burst", 2))
+    found: Overrides = [*small_data(kind_of(recipe)), ("data.batch_size", 2)]
+    if "growth" in table_of(recipe):  # of pictures of 2 a batch: a step to stabilise, two to fade
+        phases = {"stabilise": 2, "fade": 4, "final": 6, "batch_sizes": [2]}
+        found += [(f"growth.{key}", value) for key, value in phases.items()]
+    fewer = {"burst": 2, **CODES}
+    found += [(f"method.{k}", v) for k, v in fewer.items() if k in table_of(recipe)["method"]]
     for section, table in table_of(recipe).get("networks", {}).items():
         wanted = SMALL[table["kind"]].items()
         found += [
             (f"networks.{section}.{key}", value)
             for key, value in wanted
-            if key != "attention" or key in table
+            if key not in ("attention", "injected", "injected_to") or key in table
         ]
     return found

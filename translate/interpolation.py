@@ -38,8 +38,8 @@ def among_draws(sampler: Sampler, count: int, label: str | None, seed: int) -> S
 
     Normal draws lie near a sphere, and so does an arc between them; a prior comes after.
     """
-    if sampler.makes_points:
-        raise UserError("the model makes points, not pictures: use translate sample")
+    if sampler.makes != "pictures":
+        raise UserError(f"the model makes {sampler.makes}, not pictures: use translate sample")
     if sampler.classes and label is None:
         raise UserError(f"say of which class by --label: {', '.join(sampler.classes)}")
     (chosen,) = sampler.labels_of([label] if label is not None else [])

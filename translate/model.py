@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_core.checkpoint import load_model
+from gan_core.growth import Stage, at_stage, grows
 from gan_core.precision import autocast, resolve, upcast
 from translate.errors import UserError
 from translate.methods import METHODS, find_method
@@ -22,10 +23,18 @@ class Model:
     """A method and its networks as a model file holds them, to draw with or to have codes of.
 
     use: what the method must offer, see ``translate.methods``; UserError if it does not.
+    at: of networks that grow, the resolution to draw at; else that which training had reached.
     Tensors go in and come out as float32 on the host.
     """
 
-    def __init__(self, path: Path, use: Use, device: torch.device, precision: str = "auto") -> None:
+    def __init__(
+        self,
+        path: Path,
+        use: Use,
+        device: torch.device,
+        precision: str = "auto",
+        at: int | None = None,
+    ) -> None:
         tensors, self.header = read_model(path)
         with describing(path):
             method = self.header["method"]
@@ -40,9 +49,24 @@ class Model:
         self.nets = {name: load_network(path, tensors, self.header, name) for name in names}
         for net in self.nets.values():
             net.to(device).eval()
+        with describing(path):
+            self.nets = self._grown(path, at)
         if precision == "auto" and self.header["recipe"].get("data", {}).get("kind") == "points":
             precision = "fp32"  # 16 bits do for pictures, which are rounded to 8, but not for these
         self.device, self.precision = device, find_precision(precision, device)
+
+    def _grown(self, path: Path, at: int | None) -> dict[str, nn.Module]:
+        if not any(map(grows, self.nets.values())):
+            if at is not None:
+                raise UserError(f"{path} is no model of networks that grow: leave --at out")
+            return self.nets
+        whole = {"resolution": self.header["size"], "alpha": 1.0}
+        stage = Stage(**self.header.get("stage", whole))
+        levels = [4 << n for n in range((stage.resolution // 4).bit_length())]
+        if at is not None and at not in levels:
+            known = ", ".join(map(str, levels))
+            raise UserError(f"the model draws at {known}, as far as it was trained, not at {at}")
+        return at_stage(self.nets, stage if at in (None, stage.resolution) else Stage(at, 1.0))
 
     def generate(self, normal: Tensor, label: Tensor | None = None) -> Tensor:
         """Pictures of draws [B, latent] from N(0, 1), and of labels [B] where there are classes."""

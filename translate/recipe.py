@@ -1,6 +1,6 @@
 """A recipe: the whole configuration of a run, as a TOML file with the same sections everywhere.
 
-    [method]  [data]  [networks.<section>]  [optimizer]  [schedule]  [run]
+    [method]  [data]  [networks.<section>]  [growth]  [optimizer]  [schedule]  [run]
 
 Values come, the later over the earlier, from the signatures' defaults, the recipe file, and the
 command line. A recipe names no code: kinds are looked up in the packages' tables.
@@ -15,6 +15,7 @@ from typing import Any, cast
 import tomlkit
 from torch import nn
 
+from gan_core.growth import Growing, Growth
 from gan_core.optimizers import OPTIMIZERS
 from gan_core.schedules import POLICIES
 from gan_core.trainer import Trainer
@@ -37,7 +38,7 @@ BESIDES = {
     "run.device",
     *(f"run.{name}" for name in keywords(RunFolder)),
 }
-PATHS = {"domains", "aligned", "images", "validation"}  # of [data]
+PATHS = {"domains", "aligned", "images", "text", "validation"}  # of [data]
 
 
 def length(*, steps: int = 0, epochs: int = 0) -> None:
@@ -59,11 +60,20 @@ class Recipe:
     def method(self) -> str:
         return str(self.values["method"]["name"])
 
-    def make_method(self) -> TranslationMethod:
+    def make_method(self, growth: Growth | None = None) -> TranslationMethod:
         with blaming("method"):
-            return cast(
-                TranslationMethod, assemble(find_method(self.method), self.values["method"])
-            )
+            method = assemble(find_method(self.method), self.values["method"])
+        return cast(TranslationMethod, Growing(method, growth) if growth else method)
+
+    def make_growth(self) -> Growth | None:
+        """The curriculum, where the recipe has one."""
+        if "growth" not in self.values:
+            return None
+        if self.size is None:
+            raise UserError("recipe: [growth] is of pictures: this recipe's data are none")
+        shape = {key: self.values["data"][key] for key in ("size", "batch_size", "aspect")}
+        with blaming("growth"):
+            return Growth(**shape, **self.values["growth"])
 
     @property
     def layout(self) -> type[Any]:
@@ -177,6 +187,7 @@ def resolve(
             section: _check_kind(f"networks.{section}", table, NETWORKS)
             for section, table in raw.get("networks", {}).items()
         },
+        **({"growth": check("growth", raw["growth"], [Growth])} if "growth" in raw else {}),
         "optimizer": _check_optimizer(raw.get("optimizer", {}), [u.name for u in maker.updates]),
         "schedule": _check_kind("schedule", raw.get("schedule", {}), POLICIES, "linear", [length]),
         "run": check("run", raw.get("run", {}), [Trainer, RunFolder, place]),
@@ -187,10 +198,11 @@ def resolve(
 
 
 def pictures_of(method: str, **ways: Any) -> dict[str, Any]:
-    """Recipe keys of the pictures' folders as a command names them, None for the ways not taken.
+    """Recipe keys of the pictures' folders, or of a text, as a command names them.
 
-    ways: keys of [data], and ``dataset`` (``translate.data.folders.reference_layout``). UserError
-    for more than one, and for one that the method's pictures cannot be given in.
+    ways: keys of [data], and ``dataset`` (``translate.data.folders.reference_layout``), None for
+        those not taken. UserError for more than one, and for one that the method's pictures cannot
+        be given in.
     """
     given = {way: value for way, value in ways.items() if value is not None}
     if len(given) > 1:
@@ -199,10 +211,11 @@ def pictures_of(method: str, **ways: Any) -> dict[str, Any]:
         return {}
     ((way, value),) = given.items()
     keys = reference_layout(Path(value)) if way == "dataset" else {f"data.{way}": value}
-    layout = LAYOUTS[find_method(method).data[0]]
-    if not {key.removeprefix("data.") for key in keys} <= keywords(layout).keys():
+    layouts = [LAYOUTS[kind] for kind in find_method(method).data]
+    named = {key.removeprefix("data.") for key in keys}
+    if not any(named <= keywords(layout).keys() for layout in layouts):
         raise UserError(
-            f"what --{way} names is not what {method} is trained on: give {layout.wanted}"
+            f"what --{way} names is not what {method} is trained on: give {layouts[0].wanted}"
         )
     return keys
 

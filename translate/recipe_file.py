@@ -11,7 +11,7 @@ import tomlkit
 
 from translate.errors import UserError, nearest
 
-SECTIONS = ("method", "data", "networks", "optimizer", "schedule", "run")
+SECTIONS = ("method", "data", "networks", "growth", "optimizer", "schedule", "run")
 LENGTH = {"schedule.steps", "schedule.epochs"}  # of every run, whatever its schedule's kind
 
 

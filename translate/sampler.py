@@ -1,4 +1,4 @@
-"""Pictures, or points, drawn from noise by a model."""
+"""Pictures, points or lines of text, drawn from noise by a model."""
 
 import io
 import math
@@ -17,6 +17,7 @@ from gan_core.sampling import latent_of
 from translate.data.image import SUFFIXES, write
 from translate.data.points import COLOURS, SIDE, scatter
 from translate.data.tensors import to_image
+from translate.data.text import spelled
 from translate.errors import UserError, nearest
 from translate.model import Model, describing
 from translate.outputs import names_file, write_grid
@@ -32,6 +33,7 @@ class Sampler:
         not on which others are drawn with it.
     truncation, kind: how far from the usual the draws may be, see ``TRUNCATIONS``. Batch norms'
         statistics are estimated anew under it (Brock et al. 2019, "standing statistics").
+    at: of a model that grew, the resolution to draw at, see ``translate.model``.
     """
 
     def __init__(
@@ -41,13 +43,19 @@ class Sampler:
         precision: str = "auto",
         truncation: float | None = None,
         kind: str = "resample",
+        at: int | None = None,
     ) -> None:
-        self.model = Model(path, "generate", device, precision)
+        self.model = Model(path, "generate", device, precision, at)
         header = self.model.header
         with describing(path):
             self.classes = list(header.get("classes", ()))
-            _check(self.classes, header["networks"]["G"]["arguments"].get("classes", 0))
-            self.makes_points = header["recipe"]["data"]["kind"] == "points"
+            shape = header["networks"]["G"]["arguments"]
+            _check(self.classes, shape.get("classes", 0))
+            data = header["recipe"]["data"]["kind"]
+            self.makes = data if data in LISTED else "pictures"
+            self.characters = header.get("characters", "")
+            if self.makes == "text":
+                _check_characters(self.characters, shape["out_channels"])
             self.latent = latent_of(self.model.nets["G"])
         self.narrow: Narrow = lambda normal, generator: normal
         if truncation is not None:
@@ -77,7 +85,9 @@ class Sampler:
             yield self.narrow(torch.randn(1, self.latent, generator=first), again)
 
     def made(self, normal: Tensor, label: int) -> Tensor:
-        """What the generator makes of numbers [B, latent]: [B, C, H, W] or points [B, 2]."""
+        """What the generator makes of numbers [B, latent]: [B, C, H, W], points [B, 2], or
+        distributions over characters [B, V, L].
+        """
         labels = torch.full((len(normal),), label) if self.classes else None
         return self.model.generate(normal, labels)
 
@@ -85,6 +95,13 @@ class Sampler:
         """``count`` pictures [H, W, C] of a class."""
         for normal in self.normals(label, count, seed):
             yield to_image(self.made(normal, label)[0])
+
+    def lines(self, count: int, seed: int) -> Iterator[str]:
+        """``count`` lines of text; UserError where the model makes none."""
+        if self.makes != "text":
+            raise UserError(f"the model makes {self.makes}, not text: say where to, by --out")
+        for normal in self.normals(0, count, seed):
+            yield from spelled(self.made(normal, 0).argmax(1), self.characters)
 
     def _settle(self) -> None:
         """On as many draws as training settles on, of all classes alike."""
@@ -168,13 +185,14 @@ def save(
     done: Callable[[int], None] = lambda count: None,
 ) -> str:
     """Draw ``count`` of each label: into a picture file, a row of them for each class or, without
-    classes, in near a square; else into a folder. Points go into a scatter, or a list as .csv.
+    classes, in near a square; else into a folder. Points go into a scatter, or a list as .csv,
+    lines of text into a .txt.
 
     Returns how much of what was made, in words.
     """
-    if sampler.makes_points:
-        _save_points(sampler, out, count, seed, done)
-        return f"{count} points"
+    if sampler.makes in LISTED:
+        LISTED[sampler.makes](sampler, out, count, seed, done)
+        return f"{count} {'lines' if sampler.makes == 'text' else 'points'}"
     as_grid, rows = names_file(out, SUFFIXES), []
     for label in labels:
         row = []
@@ -217,6 +235,22 @@ def _save_points(
     write_grid(out, [[picture]])
 
 
+def _save_lines(
+    sampler: Sampler, out: Path, count: int, seed: int, done: Callable[[int], None]
+) -> None:
+    if not names_file(out, (".txt",)):
+        raise UserError(f"{out}: the model makes text: name a .txt")
+    made = []
+    for line in sampler.lines(count, seed):
+        made.append(line + "\n")
+        done(1)
+    write_whole(out, lambda file: file.write("".join(made).encode()))
+
+
+LISTED = {"points": _save_points, "text": _save_lines}
+"""What is made besides pictures: the layout's kind -> how it is saved, all into one file."""
+
+
 def _check(classes: list[str], known: int) -> None:
     """A model may come from anywhere, and pictures go to folders of these names."""
     if len(classes) != known:
@@ -224,6 +258,11 @@ def _check(classes: list[str], known: int) -> None:
     for name in classes:
         if Path(name).name != name or not name or name.startswith("."):
             raise ValueError(f"class {name!r} is no folder's name")
+
+
+def _check_characters(characters: str, known: int) -> None:
+    if len(characters) != known:
+        raise ValueError(f"{len(characters)} characters are named, the network knows {known}")
 
 
 def _generator(*numbers: int) -> torch.Generator:

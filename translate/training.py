@@ -1,13 +1,14 @@
 """A run from its recipe: builds the parts, starts, resumes, trains, and writes the run folder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gan_core import checkpoint, distributed
+from gan_core.growth import Growing
 from gan_core.precision import autocast
 from gan_core.precision import resolve as resolve_precision
 from gan_core.routing import Progress, trainable
@@ -46,8 +47,16 @@ class Run:
             "at": self.recipe.size if self.data.layout.squares and self._whole() else None,
             "range": [-1, 1],
             "recipe": self.recipe.header(),
+            **self._stage(),
             **self.data.layout.header(self.method.translations),
         }
+
+    def _stage(self) -> dict[str, Any]:
+        """The stage of networks that grow, which the model's are to be called at."""
+        if not (self.data.growth and self.data.growth.grows == "networks"):
+            return {}
+        assert isinstance(self.method, Growing)
+        return {"stage": asdict(self.method.stage)}
 
     def _whole(self) -> bool:
         """Whether a generator expects pictures as large as it was trained on."""
@@ -71,10 +80,11 @@ def build(recipe: Recipe, device: torch.device, say: Say) -> Run:
     seed = recipe.values["run"]["seed"]
     if not 0 <= seed < 2**63:
         raise UserError(f"recipe: [run] seed must be from 0 to 2^63 - 1, not {seed}")
-    method = recipe.make_method()
+    growth = recipe.make_growth()
+    method = recipe.make_method(growth)
     with blaming("data"):
         layout = recipe.make_layout()
-        data = DataSet(layout, seed, **recipe.keywords("data", DataSet))
+        data = DataSet(layout, seed, growth, **recipe.keywords("data", DataSet))
         resolve_workers(recipe.values["data"]["workers"], device)
         # What the first step would stumble over is told now, before a run folder is made.
         first = next(Batches(data, 0, device, workers=0))
@@ -98,6 +108,7 @@ def build(recipe: Recipe, device: torch.device, say: Say) -> Run:
             steps_of(recipe, data, method),
             recipe.make_rate(),
             say,
+            *([growth.setting] if growth else []),
             **recipe.keywords("run", Trainer),
         )
     _rehearse(trainer, first)
@@ -124,17 +135,37 @@ def _rehearse(trainer: Trainer, batch: Mapping[str, torch.Tensor]) -> None:
 def steps_of(recipe: Recipe, data: DataSet, method: TranslationMethod) -> int:
     """Length of the run in steps; an epoch shows the longest stream once.
 
-    As many batches go into a step as into one in the middle of a run.
+    Where neither steps nor epochs say, as long as the curriculum.
     """
-    schedule, accumulate = recipe.values["schedule"], recipe.values["run"]["accumulate"]
+    schedule, growth = recipe.values["schedule"], data.growth
     if schedule["steps"] < 0 or schedule["epochs"] < 0:
         raise UserError("recipe: [schedule] steps and epochs must be 0 or more")
-    middle = method.schedule(Progress(step=501, steps=1002, images=0))
-    taken = accumulate * sum(step.repeats for step in middle)
+    if growth and schedule["epochs"]:
+        raise UserError("recipe: [schedule] a curriculum's length is in steps: set epochs = 0")
+    taken = _taken(recipe, method)
     steps = schedule["steps"] or schedule["epochs"] * -(-data.batches_per_epoch() // taken)
+    if steps == 0 and growth:
+        steps = -(-growth.begins[-1][0] // taken)
     if steps == 0:
         raise UserError("recipe: [schedule] give steps or epochs, such as epochs = 200")
     return int(steps)
+
+
+def _taken(recipe: Recipe, method: TranslationMethod) -> int:
+    """Batches that go into a step in the middle of a run."""
+    middle = method.schedule(Progress(step=501, steps=1002, images=0))
+    accumulate: int = recipe.values["run"]["accumulate"]
+    return accumulate * sum(step.repeats for step in middle)
+
+
+def stretch(recipe: Recipe, steps: int) -> None:
+    """Scale the phases of the recipe's curriculum, if it has one, to as many steps in all."""
+    growth = recipe.make_growth()
+    if growth is None:
+        return
+    share = steps * _taken(recipe, recipe.make_method()) / growth.begins[-1][0]
+    for phase in ("stabilise", "fade", "final"):
+        recipe.values["growth"][phase] = round(share * recipe.values["growth"][phase])
 
 
 def open_run(path: Path, overrides: list[tuple[str, Any]], method: str | None) -> Recipe:

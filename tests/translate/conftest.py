@@ -88,12 +88,19 @@ def _points(base: Path) -> tuple[object, ...]:
     return ()
 
 
+def _text(base: Path) -> tuple[object, ...]:
+    base.mkdir(parents=True, exist_ok=True)
+    (base / "lines.txt").write_text("the cat sat\non the mat\n\nby a hat\n", encoding="utf-8")
+    return "--text", base / "lines.txt"
+
+
 DATA = {
     "unpaired": _unpaired,
     "paired": _paired,
     "labelled": _labelled,
     "unlabelled": _unlabelled,
     "points": _points,
+    "text": _text,
 }
 assert DATA.keys() == LAYOUTS.keys(), "say in DATA how a command is given data of a new layout"
 

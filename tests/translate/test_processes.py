@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from starts import SYSTEMS, System
+from starts import GROWING, SYSTEMS, System
 
 from gan_core.checkpoint import load_model
 from translate.recipe import flat, resolve
@@ -31,7 +31,14 @@ SMALL = {
     "method.margin": 20.0,
     "data.size": 16,
     "data.points": 40,
+    "data.length": 8,
     "data.batch_size": 4,
+    "growth.stabilise": 6,
+    "growth.fade": 9,
+    "growth.final": 10,
+    "growth.batch_sizes": [4],
+    "networks.generator.base": 32,
+    "networks.discriminator.base": 32,
     "schedule.steps": 4,
     "run.device": "cpu",
     "run.precision": "fp32",
@@ -42,6 +49,7 @@ BY_SAMPLE = {
     "networks.generator.norm": "instance",
     "networks.generator.dropout": False,
     "networks.discriminator.norm": "instance",
+    "networks.discriminator.statistics": "none",
     "networks.encoder.norm": "instance",
     "method.pool_size": 0,
     "method.lambda_pull": 0.0,
@@ -59,7 +67,9 @@ BY_SAMPLE = {
 }
 OWN = {
     "ogan": {"method.penalty": "quadratic"},  # of pairs, each in one process
+    "gan-growing-networks": {"networks.generator.norm": "pixel"},
     "gan-points": {"method.augment": [], "method.augment_target": 0.0},
+    "gan-text": {"method.augment": [], "method.augment_target": 0.0},
 }
 WITHOUT_SCORES = {"method.augment_target", "method.balance"}
 
@@ -174,7 +184,7 @@ def trained(folder: Path, runs: dict[str, Any], processes: int) -> dict[str, lis
 
 @pytest.mark.slow
 def test_two_processes_equal_one_in_float64(tmp_path: Path, given: Given) -> None:
-    runs = {str(system): given(system, BY_SAMPLE) for system in SYSTEMS}
+    runs = {str(system): given(system, BY_SAMPLE) for system in [*SYSTEMS, *GROWING]}
     alone, both = (trained(tmp_path, runs, processes) for processes in (1, 2))
     for name, run in runs.items():
         (one,), (first, second) = alone[name], both[name]
@@ -202,7 +212,7 @@ def test_processes_stay_equal_where_terms_are_of_each_ones_samples(
     asked = {**SMALL, "networks.generator.norm": "batch", "networks.encoder.norm": "batch"}
     runs = {
         f"{system} {precision}": given(system, {**asked, "run.precision": precision}, double=False)
-        for system in SYSTEMS
+        for system in [*SYSTEMS, *GROWING]
         for precision in ("fp32", "bf16")
     }
     for name, (first, second) in trained(tmp_path, runs, 2).items():

@@ -249,9 +249,9 @@ def test_a_method_that_needs_a_network_says_which() -> None:
 WITH_CLASSES = "dcgan-discriminator, biggan-discriminator"
 JUDGES = (
     "patch, pixel, dcgan-discriminator, residual-discriminator, bottleneck-discriminator, "
-    "biggan-discriminator, mlp-discriminator"
+    "biggan-discriminator, mlp-discriminator, progressive-discriminator"
 )
-DRAWING = "dcgan, residual, bottleneck, biggan, began, mlp"
+DRAWING = "dcgan, residual, bottleneck, biggan, began, mlp, progressive"
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_data_of_a_kind_that_the_method_takes() -> None:
     for name, key, says in (
         ("8gaussians-wgan", "data.size", "no key 'size'"),
         ("faces-dcgan", "data.points", "no key 'points'"),
-        ("faces-dcgan", "data.kind", "kind = 3 is not known; choose points, unlabelled"),
+        ("faces-dcgan", "data.kind", "kind = 3 is not known; choose points, text, unlabelled"),
     ):
         with pytest.raises(UserError) as told:
             resolve(read(name), [(key, 3)])

@@ -14,6 +14,7 @@ from translate.cli.recipes import recipes
 from translate.cli.reconstruct import reconstruct
 from translate.cli.sample import sample
 from translate.cli.train import train
+from translate.cli.traverse import traverse
 from translate.errors import UserError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ for command in (
     convert,
     sample,
     interpolate,
+    traverse,
     reconstruct,
     edit,
     explain,

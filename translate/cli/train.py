@@ -25,6 +25,7 @@ IMAGES = typer.Option(
 DATASET = typer.Option(
     metavar="FOLDER", help="A folder with trainA and trainB, or with aligned pictures in train."
 )
+TEXT = typer.Option(metavar="FILE", help="A text in UTF-8; a sample is a line (gan).")
 NAMES = typer.Option(metavar="NAME NAME", help="The domains' names [default: the folders'].")
 RECIPE = typer.Option(metavar="NAME|FILE", help="A recipe to start from [default: METHOD's own].")
 SET = typer.Option("--set", metavar="KEY=VALUE", help="Any recipe key: --set data.flip=false.")
@@ -37,6 +38,7 @@ def train(
     aligned: Annotated[str | None, ALIGNED] = None,
     images: Annotated[str | None, IMAGES] = None,
     dataset: Annotated[str | None, DATASET] = None,
+    text: Annotated[str | None, TEXT] = None,
     names: Annotated[tuple[str, str] | None, NAMES] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder [default: runs/METHOD-NAMES].")
@@ -80,10 +82,15 @@ def train(
     from translate.recipe import pictures_of, resolve
     from translate.recipe_file import default_recipe, parse_override, read
     from translate.schema import blaming
-    from translate.training import begin, build, folder_of, open_run, restore
+    from translate.training import begin, build, folder_of, open_run, restore, stretch
 
     pictures = pictures_of(
-        method, domains=domains and list(domains), aligned=aligned, images=images, dataset=dataset
+        method,
+        domains=domains and list(domains),
+        aligned=aligned,
+        images=images,
+        dataset=dataset,
+        text=text,
     )
     given = list(pictures.items())
     given += [(key, value) for key, value in overrides.items() if value is not None]
@@ -97,6 +104,8 @@ def train(
     else:
         document = read(recipe) if recipe else default_recipe(method)
         chosen = resolve(document, given, method)
+        if steps:
+            stretch(chosen, steps)
     with ExitStack() as stack:
         with blaming("run"):
             named = find_device(chosen.values["run"]["device"])

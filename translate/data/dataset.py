@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gan_core import distributed
+from gan_core.growth import Growth
 from translate.data.header import BrokenImage
 
 Seed = tuple[int, ...] | None
@@ -83,8 +84,8 @@ class Layout(Protocol):
 
     @staticmethod
     def channels_of(values: Mapping[str, Any]) -> dict[str, int]:
-        """Batch key -> channels of its pictures, coordinates of its points, or the number of
-        classes, from the recipe's values where those say it.
+        """Batch key -> channels of its pictures, coordinates of its points, characters of its
+        text, or the number of classes, from the recipe's values where those say it.
         """
 
     @classmethod
@@ -96,12 +97,12 @@ class Layout(Protocol):
 
     def picture(self, key: str, made: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Tensors under a key of a batch, or made by a method, as they are looked at and judged:
-        pictures in [-1, 1].
+        pictures in [-1, 1], for instance.
         """
 
-    def sheet(self, rows: Mapping[str, Tensor]) -> np.ndarray:
-        """One picture of all rows, [H, W, C] uint8; those that ``picture`` gave, by batch key, and
-        "made <key>" for what was made.
+    def sheet(self, rows: Mapping[str, Tensor]) -> np.ndarray | str:
+        """One picture of all rows, [H, W, C] uint8, or one text; those that ``picture`` gave, by
+        batch key, and "made <key>" for what was made.
         """
 
 
@@ -123,27 +124,35 @@ class DataSet(Dataset[Item]):
     Each stream is shuffled anew in each of its own epochs. A sample's augmentation is seeded by
     (seed, stream, epoch, place in the order), so that neither the number of workers or processes
     nor a resumed run changes it. An unreadable sample's place is taken by the next readable one.
+    With growth, batches are of its sizes and pictures of its resolutions.
     """
 
     def __init__(
         self,
         layout: Layout,
         seed: int,
+        growth: Growth | None = None,
         *,
         batch_size: int = 1,
         validation_share: float = 0.0,
         max_broken: float = 0.1,
     ) -> None:
         self.rank, self.world = distributed.rank(), distributed.world()
-        if batch_size < 1 or batch_size % self.world:
-            many = f"a multiple of the {self.world} processes" if self.world > 1 else "1 or more"
-            raise ValueError(f"batch_size must be {many}, not {batch_size}")
-        if layout.keeps_sizes and batch_size > 1:
-            raise ValueError("preprocess = 'none' leaves sizes as they are: batch_size must be 1")
+        for size in growth.batch_sizes if growth else [batch_size]:
+            if size < 1 or size % self.world:
+                many = (
+                    f"a multiple of the {self.world} processes" if self.world > 1 else "1 or more"
+                )
+                raise ValueError(f"batch_size must be {many}, not {size}")
+        if layout.keeps_sizes and (growth or batch_size > 1):
+            raise ValueError(
+                "preprocess = 'none' leaves sizes as they are: batch_size must be 1, without growth"
+            )
         if not 0 <= validation_share < 1 or not 0 <= max_broken <= 1:
             raise ValueError("validation_share and max_broken are shares, from 0 to 1")
-        self.layout, self.seed = layout, seed
-        self.batch_size, self.max_broken = batch_size, max_broken
+        self.layout, self.seed, self.growth = layout, seed, growth
+        self.batch_size = max(growth.batch_sizes) if growth else batch_size
+        self.max_broken = max_broken
         self.streams, self.held_out = layout.streams, layout.held_out
         if not self.held_out:
             parts = [_hold_out(stream, validation_share) for stream in layout.streams]
@@ -161,8 +170,11 @@ class DataSet(Dataset[Item]):
         return -(-max(len(order) for _, order in self._orders) // self.batch_size)
 
     def __getitem__(self, position: int) -> Item:
-        share = self.batch_size // self.world
-        first = position * self.batch_size + self.rank * share
+        seen, size = position * self.batch_size, self.batch_size
+        if self.growth:
+            seen, size = self.growth.batch(position)
+        share = size // self.world
+        first = seen + self.rank * share
         batch: dict[str, Tensor] = {}
         broken: dict[str, str] = {}
         for stream in range(len(self.streams)):
@@ -170,7 +182,7 @@ class DataSet(Dataset[Item]):
             readable = [sample for sample in samples if sample is not None]
             if len(readable) == share:
                 batch |= _collated(readable)
-        return Item(batch, broken)
+        return Item(self.growth.shown(batch, seen) if self.growth and batch else batch, broken)
 
     def _sample(self, number: int, n: int, broken: dict[str, str]) -> dict[str, Tensor] | None:
         stream, (known, order) = self.streams[number], self._orders[number]
@@ -255,7 +267,7 @@ def _hold_out(stream: Stream, share: float) -> tuple[Stream, Stream]:
     held: set[int] = set()
     classes: dict[int, list[int]] = defaultdict(list)
     for i, entry in enumerate(entries):
-        classes[entry.label].append(i)
+        classes[entry.label if entry.files else 0].append(i)
     for members in classes.values():
         passed += len(members)
         count = min(round(share * passed) - len(held), len(members) - 1)

@@ -23,6 +23,8 @@ Where pictures are drawn from noise also
 
     generate(nets, normal, label)   pictures of numbers [B, G.latent] from N(0, 1), by calling
                    nets["G"](w) or nets["G"](w, label), around which truncation stands
+    codes          optional: a ``gan_core.information.Code`` for each of the last numbers of w that
+                   stand for something, for ``translate traverse``
 
 and where codes can be had of pictures
 

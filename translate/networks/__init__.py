@@ -8,11 +8,15 @@ from torch import nn
 from gan_core.networks.autoencoder import BEGANAutoencoder, BEGANGenerator, ConvAutoencoder
 from gan_core.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from gan_core.networks.bottleneck import BottleneckDiscriminator, BottleneckGenerator
+from gan_core.networks.codes import CodeHead
 from gan_core.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan_core.networks.encoder import DCGANEncoder
 from gan_core.networks.mlp import Mapping as MLPMapping
 from gan_core.networks.mlp import PointDiscriminator, PointGenerator
+from gan_core.networks.progressive import ProgressiveGenerator
+from gan_core.networks.progressive_discriminator import ProgressiveDiscriminator
 from gan_core.networks.residual import ResidualDiscriminator, ResidualGenerator
+from gan_core.networks.text import TextDiscriminator, TextGenerator
 from translate.networks.patch import PatchDiscriminator, PixelDiscriminator
 from translate.networks.resnet import ResnetGenerator
 from translate.networks.unet import UNetGenerator
@@ -37,6 +41,11 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": PointGenerator,
     "mlp-discriminator": PointDiscriminator,
     "mapping": MLPMapping,
+    "code-head": CodeHead,
+    "progressive": ProgressiveGenerator,
+    "progressive-discriminator": ProgressiveDiscriminator,
+    "text": TextGenerator,
+    "text-discriminator": TextDiscriminator,
 }
 
 

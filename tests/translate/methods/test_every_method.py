@@ -11,7 +11,7 @@ import pytest
 import tomlkit
 import torch
 from by_hand import furthest
-from starts import SYSTEMS, System, every_system, table_of
+from starts import SYSTEMS, System, every_system, small_data, table_of
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -30,7 +30,9 @@ BATCH, LR = 2, 1e-3
 # Of these every network has what its signature offers. Weights so wide that every gradient is felt.
 SMALL = {"filters": 2, "depth": 2, "layers": 1, "blocks": 0, "latent": 4, "embedding": 2}
 SMALL |= {"norm": "instance", "init_gain": 0.4}
-LINEAR = {"filters": 16}  # of two ReLU for two points too many would be dead
+# Of two ReLU for two points too many would be dead.
+OF_KIND: dict[str, Any] = {"mlp": {"filters": 16}, "mapping": {"filters": 16}}
+OF_KIND |= {"text": {"filters": 8, "blocks": 1}}
 # Networks that no recipe to begin with has, and that some choice asks for.
 MORE = {"ogan": {"head": "mlp-discriminator", "code": "mapping"}}
 MARGINS = {"norm": 20.0, "squared": 1.0, "absolute": 1.0}  # each energy has its scale
@@ -142,14 +144,13 @@ def document(system: System) -> tomlkit.TOMLDocument:
 def overrides(system: System, chosen: Choices, **of_networks: Any) -> list[tuple[str, Any]]:
     """What makes the recipe tiny; of_networks: for every network whose signature has them."""
     found = [(f"method.{key}", value) for key, value in fitting(chosen).items()]
-    if system.kind != "points":
-        found.append(("data.size", 16))
+    found += small_data(system.kind)
     networks = table_of(system.recipe)["networks"]
     more = {section: {"kind": kind} for section, kind in MORE.get(system.method, {}).items()}
     for section, table in (networks | more).items():
         found.append((f"networks.{section}.kind", table["kind"]))
         signature = keywords(NETWORKS[table["kind"]])
-        asked = SMALL | (LINEAR if table["kind"].startswith(("mlp", "mapping")) else {})
+        asked = SMALL | OF_KIND.get(table["kind"].removesuffix("-discriminator"), {})
         for key, value in (asked | of_networks).items():
             if key in signature and value in offered(signature[key].annotation, value):
                 found.append((f"networks.{section}.{key}", value))
@@ -285,7 +286,7 @@ def test_a_penalty_is_felt_by_every_discriminator_and_by_no_generator(
     assert set(update.trains) - nets <= {"W"}, "a matrix on codes has no part in scores"
 
 
-@every_system([system for system in SYSTEMS if system.kind != "points"])
+@every_system([system for system in SYSTEMS if system.of_pictures])
 def test_batch_norm_is_refused_under_a_penalty_and_mended_as_told(system: System) -> None:
     for penalty in set(words(system.method).get("penalty", ())) - {"none", "quadratic"}:
         with pytest.raises(UserError) as told:
@@ -312,10 +313,10 @@ HANDICAP: Choices = {
 
 
 def handicap(system: System) -> Choices:
-    """All of it that the system can take: energies have no boundary, and points no colours."""
+    """All of it that the system can take: energies have no boundary, and only pictures colours."""
     has_scores = "loss" in words(system.method)
     left_out = set() if has_scores else {"augment_target", "balance"}
-    if system.kind == "points":
+    if not system.of_pictures:
         left_out |= {"augment", "augment_target"}
     scores = {"loss": "hinge"} if has_scores else {}  # a Wasserstein critic has none either
     return scores | {key: value for key, value in HANDICAP.items() if key not in left_out}
