@@ -16,6 +16,7 @@ STEPS = typer.Option(min=2, help="Pictures of a row; of a category, its ways.")
 REACH = typer.Option(
     help="How far from 0 rows begin and end [default: 1 for uniform codes, 1.25 for normal ones]."
 )
+AT = typer.Option(help="Of a model that grew: draw at this resolution [default: its last].")
 
 
 def traverse(
@@ -25,6 +26,7 @@ def traverse(
     count: Annotated[int, COUNT] = 1,
     steps: Annotated[int, STEPS] = 9,
     reach: Annotated[float | None, REACH] = None,
+    at: Annotated[int | None, AT] = None,
     fps: Annotated[int, typer.Option(min=1, max=60, help="Pictures per second.")] = 8,
     mp4: Annotated[bool, typer.Option("--mp4", help="A folder's animations as .mp4.")] = False,
     overwrite: Annotated[
@@ -46,7 +48,8 @@ def traverse(
         raise UserError(f"--reach must be above 0, not {reach}")
     names_file(out, KINDS)
     check_free(out, overwrite)
-    traversal = Traversal(model, Sampler(model, find_device(device), precision), count, seed)
+    sampler = Sampler(model, find_device(device), precision, at=at)
+    traversal = Traversal(model, sampler, count, seed)
     codes = traversal.chosen(code or [])
     with bar("drawing", len(codes), unit="codes") as shown:
         suffix = ".mp4" if mp4 else ".gif"
