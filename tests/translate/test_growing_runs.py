@@ -1,11 +1,13 @@
 """Runs whose pictures and networks grow, from the recipe to what is drawn of them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from starts import small, table_of
 
 from gan_core import distributed
 from gan_core.growth import Growth
@@ -206,3 +208,41 @@ class TestData:
         layout = Unlabelled(Preparation(size=16, preprocess="none"), images=str(faces))
         with pytest.raises(ValueError, match="without growth"):
             DataSet(layout, 0, self.growth(), batch_size=1)
+
+
+LOSSES = {
+    "hinge": ("method.loss=hinge", "method.penalty=none"),
+    "vanilla": ("method.loss=vanilla", "method.penalty=r1"),
+    "lsgan": ("method.loss=lsgan", "method.penalty=one-sided"),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_networks_grow_around_any_loss(
+    loss: str, words: Any, command: Command, tmp_path: Path
+) -> None:
+    changes = [word for change in LOSSES[loss] for word in ("--set", change)]
+    assert command(*words, *changes, "--steps", 6, "--out", tmp_path / "run").code == 0
+    assert '"skipped": 1' not in (tmp_path / "run" / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    "recipe", ["faces-ebgan-small", "faces-began-small", "faces-ogan-small", "cyclegan-small"]
+)
+def test_pictures_gain_detail_around_any_method(
+    recipe: str,
+    data_of: Callable[[str, Path], tuple[object, ...]],
+    command: Command,
+    tmp_path: Path,
+) -> None:
+    lengths = {"grows": "pictures", "stabilise": 2, "fade": 4, "final": 4}
+    changes = [*small(recipe), *((f"growth.{key}", value) for key, value in lengths.items())]
+    outcome = command(
+        *("train", table_of(recipe)["method"]["name"], "--recipe", recipe),
+        *(*data_of(recipe, tmp_path), "--device", "cpu", "--set", "schedule.epochs=0"),
+        *(f"--set={key}={json.dumps(value)}" for key, value in changes),
+        *("--set", "schedule.steps=0", "--set", "run.log_every=1", "--out", tmp_path / "run"),
+    )
+    assert (outcome.code, outcome.err) == (0, "")
+    lines = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    assert [line["step"] for line in lines if "images" in line] == list(range(1, 9))
