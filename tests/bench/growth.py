@@ -1,6 +1,6 @@
 """Growing against the same network trained from the start, and a fade against none, in one command.
 
-    python tests/bench/growth.py DATA WORK [--size 64] [--channels 1] [--phase 5000] [--final 20000]
+    python tests/bench/growth.py DATA WORK [--size 64] [--channels 1] [--phase 6000] [--final 18000]
 
 DATA is a folder of pictures. WORK is a new folder that everything is written to. Three runs of
 faces-progressive-small see equally many pictures: "growing" fades each resolution in for as many
@@ -57,10 +57,11 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--channels", type=int, default=1)
-    parser.add_argument("--phase", type=int, default=5000)
-    parser.add_argument("--final", type=int, default=20000)
+    parser.add_argument("--phase", type=int, default=6000)
+    parser.add_argument("--final", type=int, default=18000)
     parser.add_argument("--after", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[])
     asked = parser.parse_args()
     levels = asked.size.bit_length() - 3  # after the first
     total = 2 * asked.phase * (levels + 1) - asked.phase + asked.final
@@ -70,7 +71,7 @@ def main() -> None:
             **{"stabilise": 2 * asked.phase, "fade": 0},
             "final": asked.phase + asked.final,
         },
-        "whole": {"start": asked.size, "fade": 0, "final": total, "batch_sizes": [16]},
+        "whole": {"start": asked.size, "fade": 0, "final": total},
     }
     figures: dict[str, object] = {"asked": {k: str(v) for k, v in vars(asked).items()}}
     times: dict[str, dict[int, float]] = {}
@@ -84,6 +85,7 @@ def main() -> None:
                 *("train", "gan", "--recipe", "faces-progressive-small", "--images", asked.data),
                 *("--size", asked.size, "--seed", asked.seed, "--out", run),
                 *(word for item in changes.items() for word in ("--set", "=".join(map(str, item)))),
+                *(word for change in asked.set for word in ("--set", change)),
             )
         distances, times[way] = logged(run)
         last = max(distances)

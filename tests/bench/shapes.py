@@ -8,8 +8,7 @@ around what is not dark, hue, and kind by the share of the box that is filled (a
 it, a disc 0.79, a square all).
 
     correlation   |Pearson's r| of each continuous code with each factor; of a category the root of
-                  the share of the factor's variance that lies between its ways (eta). Of hue, which
-                  is circular, the larger of the r of its sine and cosine
+                  the share of the factor's variance that lies between its ways (eta)
     drawn         the same of the drawn pictures' true factors: about what can be had
     found         factors that some code stands for, at 0.8 or more
 """
@@ -29,19 +28,22 @@ from translate.data.tensors import to_image
 from translate.sampler import Sampler
 
 SIDE, FINE = 32, 8  # pixels, and how many times as fine shapes are drawn before they are reduced
-FACTORS = ("x", "y", "size", "hue", "kind")
+FACTORS = ("x", "size", "hue", "kind")
 
 
 def draw(count: int, folder: Path, seed: int = 0) -> np.ndarray:
-    """``count`` shapes as 32 px PNGs and factors.csv; returns the factors [count, 5].
+    """``count`` shapes as 32 px PNGs and factors.csv; returns the factors [count, 4].
 
-    x, y: centre, as a share of the side; size: half the side of the bounding box, likewise; hue: in
-    [0, 1); kind: 0 triangle, 1 disc, 2 square. All independent and uniform; on black.
+    x: centre, as a share of the side; size: half the side of the bounding box, likewise; hue: from
+    red (0) to blue (2/3), no circle, which no one number could stand for; kind: 0 triangle, 1 disc,
+    2 square. All independent and uniform; on black. All have the same height: a turn of two
+    coordinates would tell as much as they do.
     """
     rng = np.random.default_rng(seed)
-    factors = rng.uniform((0.3, 0.3, 0.12, 0, 0), (0.7, 0.7, 0.28, 1, 3), (count, 5))
-    factors[:, 4] = factors[:, 4].astype(int)
-    for number, (x, y, size, hue, kind) in enumerate(factors):
+    factors = rng.uniform((0.25, 0.12, 0, 0), (0.75, 0.25, 2 / 3, 3), (count, 4))
+    factors[:, 3] = factors[:, 3].astype(int)
+    y = 0.5
+    for number, (x, size, hue, kind) in enumerate(factors):
         colour = cv2.cvtColor(np.uint8([[[hue * 180, 200, 255]]]), cv2.COLOR_HSV2RGB)[0, 0].tolist()
         whole = SIDE * FINE
         left, right, top, bottom = (
@@ -66,17 +68,18 @@ def draw(count: int, folder: Path, seed: int = 0) -> np.ndarray:
 
 
 def measure(picture: np.ndarray) -> list[float]:
-    """x, y, size, sine and cosine of the hue, and kind, of a picture [H, W, 3] uint8."""
+    """x, size, hue and kind of a picture [H, W, 3] uint8."""
     light = picture.max(2) / 255.0
     solid = np.argwhere(light > 0.5)
     if len(solid) == 0:
-        return [0.0] * 6
+        return [0.0] * len(FACTORS)
     (top, left), (bottom, right) = solid.min(0), solid.max(0)
     box = (bottom + 1 - top) * (right + 1 - left)
     hue = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[:, :, 0] * (math.pi / 90)
-    turn = np.angle((np.exp(1j * hue) * light).sum())
-    middle = [(left + right) / 2, (top + bottom) / 2]
-    return [*middle, math.sqrt(box), math.sin(turn), math.cos(turn), light.sum() / box]
+    turn = np.angle((np.exp(1j * hue) * light).sum()) % (2 * math.pi)
+    # what is a little beyond red is red
+    turn = turn if turn < 5 else turn - 2 * math.pi
+    return [(left + right) / 2, math.sqrt(box), turn, light.sum() / box]
 
 
 def related(code: np.ndarray, measured: np.ndarray, ways: int) -> dict[str, float]:
@@ -90,8 +93,7 @@ def related(code: np.ndarray, measured: np.ndarray, ways: int) -> dict[str, floa
         means = {way: values[code == way].mean() for way in np.unique(code)}
         return float(np.std([means[way] for way in code]) / values.std())
 
-    each = [share(values) for values in measured.T]
-    return dict(zip(FACTORS, [*each[:3], max(each[3:5]), each[5]], strict=True))
+    return dict(zip(FACTORS, map(share, measured.T), strict=True))
 
 
 def drawn_with_codes(run: Path, count: int) -> tuple[dict[str, tuple[np.ndarray, int]], np.ndarray]:
@@ -126,8 +128,6 @@ def main() -> None:
         *("--seed", asked.seed, *changes),
     )
     seen = np.array([measure(read(path)) for path in find(shapes)])
-    angle = 2 * math.pi * truth[:, 3]
-    ideal = [truth[:, 0], truth[:, 1], truth[:, 2], np.cos(angle), truth[:, 4]]
     codes, measured = drawn_with_codes(run, asked.count)
     table = {name: related(code, measured, ways) for name, (code, ways) in codes.items()}
     best = {factor: max(row[factor] for row in table.values()) for factor in FACTORS}
@@ -141,7 +141,7 @@ def main() -> None:
             "changes": asked.set,
             "seed": asked.seed,
             "correlation": table,
-            "drawn": {f: related(i, seen, 0)[f] for f, i in zip(FACTORS, ideal, strict=True)},
+            "drawn": {f: related(i, seen, 0)[f] for f, i in zip(FACTORS, truth.T, strict=True)},
             "found": [factor for factor, value in best.items() if value >= 0.8],
         },
     )
