@@ -48,7 +48,8 @@ class Growth:
     order: "stabilise": PG-GAN's, which stabilises a resolution and then fades in the next; "fade":
         fades in a resolution and then stabilises it, so that the first, which has nothing to fade
         from, is stabilised for both lengths.
-    stabilise, fade: lengths of these phases in images (600,000 in the paper); final: of the last
+    stabilise, fade: lengths of these phases in images (600,000 in the authors' code, 800,000 in
+        the paper's text); final: of the last
         resolution's stabilising.
     batch_sizes, rates: for each resolution from the first, those left out as the last that is
         given; batch sizes are data.batch_size where none are, rates are shares of the learning
@@ -77,9 +78,9 @@ class Growth:
                 raise ValueError(f"{name} must be a power of two, 4 or more, not {value}")
         if start > size:
             raise ValueError(f"start must be at most the data's size of {size}, not {start}")
-        if min(stabilise, fade, final) < 0 or stabilise + fade + final == 0:
+        if min(stabilise, fade, final) < 0:
             raise ValueError(
-                "stabilise, fade and final are numbers of images, 0 or more and not all 0, not "
+                "stabilise, fade and final are numbers of images, 0 or more, not "
                 f"{stabilise}, {fade}, {final}"
             )
         if min(batch_sizes, default=1) < 1 or not min(rates, default=1.0) > 0:
@@ -104,6 +105,10 @@ class Growth:
         # and images.
         lengths = [phase.images for phase in self._phases]
         self._borders = list(accumulate(lengths, initial=0))
+        if self._borders[-1] == 0:
+            raise ValueError(
+                f"stabilise, fade and final are no images in all: {stabilise}, {fade}, {final}"
+            )
         self._batches, self._images = [0], [0]
         for phase, border in zip(self._phases, self._borders[1:], strict=True):
             count = max(-(-(border - self._images[-1]) // phase.batch_size), 0)

@@ -7,12 +7,14 @@ numbers that G is fed are codes, and a network Q guesses them from what D sees i
 
 import math
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gan_core.growth import grows
 from gan_core.latents import PRIORS
 from gan_core.losses.information import categorical_nll, gaussian_nll
 from gan_core.routing import Losses
@@ -27,12 +29,14 @@ class Code(NamedTuple):
     start: of its numbers among those of all codes, which are the last that G is fed.
     ways: of a category, which is one-hot; 0 for a continuous code, which is one number.
     uniform: whether that is drawn from [-1, 1], and not from N(0, 1).
+    scale: the resolution that it is tied to; 0: none.
     """
 
     name: str
     start: int
     ways: int
     uniform: bool
+    scale: int = 0
 
 
 class Information:
@@ -105,15 +109,17 @@ class Information:
     @property
     def codes(self) -> tuple[Code, ...]:
         """All of them, in the order in which G is fed."""
-        names = [f"category {n + 1}" for n in range(len(self.categories))]
-        groups = [f"{scale}: " for scale in self.scales] or [""]
-        names += [f"{group}code {n + 1}" for group in groups for n in range(self.continuous)]
-        codes, start = [], 0
-        for number, name in enumerate(names):
-            ways = self.categories[number] if number < len(self.categories) else 0
-            codes.append(Code(name, start, ways, self.uniform))
-            start += max(ways, 1)
-        return tuple(codes)
+        kinds = [(f"category {n}", ways, 0) for n, ways in enumerate(self.categories, 1)]
+        kinds += [
+            (f"{scale}: code {n + 1}" if scale else f"code {n + 1}", 0, scale)
+            for scale in self.scales or (0,)
+            for n in range(self.continuous)
+        ]
+        starts = accumulate((max(ways, 1) for _, ways, _ in kinds), initial=0)
+        return tuple(
+            Code(name, start, ways, self.uniform, scale)
+            for (name, ways, scale), start in zip(kinds, starts, strict=False)
+        )
 
     def fed(self, normal: Tensor, prior: Callable[[Tensor], Tensor]) -> Tensor:
         """[B, n]: what G is fed, of as many normal draws; those of noise go through ``prior``.
@@ -138,6 +144,8 @@ class Information:
                 f"networks.generator.latent must be {self.numbers} or more, as so many numbers are "
                 f"codes, not {latent}"
             )
+        if self.scales:
+            self._check_cuts(G)
         outputs = [self.continuous] * self._groups
         outputs[0] += sum(self.categories)
         return build(
@@ -147,16 +155,25 @@ class Information:
             scales=self.scales,
         )
 
+    def _check_cuts(self, G: nn.Module) -> None:
+        """That a G which feeds parts of its latent to its blocks cuts it as the groups are cut."""
+        wanted = [self.continuous] * len(self.scales)
+        _, *cut = filter(None, getattr(G, "parts", [1, *wanted]))
+        levels = tuple(4 << n for n in range(len(self.scales)))
+        if cut != wanted or (grows(G) and self.scales != levels):
+            raise ValueError(
+                f"code_scales = {self.scales} of {self.continuous} codes do not fit the generator, "
+                f"whose blocks are given {cut} numbers of the latent, from coarse to fine: change "
+                "one of them (injected and injected_to of a network that grows, latent of biggan)"
+            )
+
     def losses(self, name: str, Q: nn.Module, activations: list[Tensor], fed: Tensor) -> Losses:
         """``category name`` and ``continuous name``, and as a figure ``information name``: the
         bound H(c) + E log Q of the codes that were guessed, in nats.
 
         activations: D's before its scores, on pictures that G made of ``fed``.
         """
-        guessed = Q(*activations)
-        if not guessed:
-            return {}  # the coarsest scale is still to come
-        first, *finer = guessed
+        first, *finer = Q(*activations)
         *logits, first = first.split([*self.categories, self.continuous], 1)
         mean = torch.cat([first, *finer], 1)
         *ways, values = fed[:, -self.numbers :].split(self.pieces, 1)

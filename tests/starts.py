@@ -36,7 +36,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "residual-discriminator": {"filters": 4, "attention": 8},
     "bottleneck": {"filters": 2, "latent": 8, "blocks": 1},
     "bottleneck-discriminator": {"filters": 2, "blocks": 1},
-    "biggan": {"filters": 2, "latent": 8, "attention": "auto"},
+    "biggan": {"filters": 2, "latent": 5, "attention": "auto"},
     "biggan-discriminator": {"filters": 2, "attention": "auto"},
     "autoencoder": {"filters": 4, "latent": 8},
     "began": {"filters": 4, "latent": 8},

@@ -24,6 +24,8 @@ class Model:
 
     use: what the method must offer, see ``translate.methods``; UserError if it does not.
     at: of networks that grow, the resolution to draw at; else that which training had reached.
+        The colours of lower ones were last trained while they were shown, but for a model with a
+        consistency term: blocks below have moved on since.
     Tensors go in and come out as float32 on the host.
     """
 
@@ -49,8 +51,7 @@ class Model:
         self.nets = {name: load_network(path, tensors, self.header, name) for name in names}
         for net in self.nets.values():
             net.to(device).eval()
-        with describing(path):
-            self.nets = self._grown(path, at)
+        self.nets = self._grown(path, at)
         if precision == "auto" and self.header["recipe"].get("data", {}).get("kind") == "points":
             precision = "fp32"  # 16 bits do for pictures, which are rounded to 8, but not for these
         self.device, self.precision = device, find_precision(precision, device)
@@ -60,8 +61,9 @@ class Model:
             if at is not None:
                 raise UserError(f"{path} is no model of networks that grow: leave --at out")
             return self.nets
-        whole = {"resolution": self.header["size"], "alpha": 1.0}
-        stage = Stage(**self.header.get("stage", whole))
+        with describing(path):
+            whole = {"resolution": self.header["size"], "alpha": 1.0}
+            stage = Stage(**self.header.get("stage", whole))
         levels = [4 << n for n in range((stage.resolution // 4).bit_length())]
         if at is not None and at not in levels:
             known = ", ".join(map(str, levels))

@@ -130,6 +130,8 @@ def _scale(model: Model, sigma: float) -> Narrow:
 
 
 def _towards_mean(model: Model, psi: float) -> Narrow:
+    if model.header["recipe"]["method"].get("categories"):
+        raise UserError("the model's categories have no mean: truncate by resample or scale")
     G, mean = model.nets["G"], _mean_latent(model).to(model.device)
     model.nets["G"] = _Narrowed(G, mean, psi)
     return lambda normal, generator: normal

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gan_core.growth import At
 from gan_core.information import Code
 from gan_core.sampling import latent_of
 from translate import animation
@@ -42,7 +43,10 @@ class Traversal:
         self.sampler = sampler
         self.normals = list(sampler.normals(0, count, seed))
         numbers = sum(max(code.ways, 1) for code in self.codes)
-        self.first = latent_of(sampler.model.nets["G"]) - numbers
+        G = sampler.model.nets["G"]
+        self.first = latent_of(G) - numbers
+        if isinstance(G, At):  # codes of finer scales change nothing
+            self.codes = tuple(code for code in self.codes if code.scale <= G.resolution)
 
     def chosen(self, names: Sequence[str]) -> list[Code]:
         """Codes by name, or by number from 1 on; of none: all there are."""

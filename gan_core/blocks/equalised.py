@@ -44,6 +44,11 @@ class EqualisedLinear(nn.Linear):
         return F.linear(x, self.weight * self.scale, self.bias)
 
 
+def equalised(net: nn.Module) -> bool:
+    """Whether a network has such layers."""
+    return any(isinstance(m, EqualisedConv2d | EqualisedLinear) for m in net.modules())
+
+
 def _standard(layer: nn.Conv2d | nn.Linear) -> None:
     nn.init.normal_(layer.weight)
     if layer.bias is not None:

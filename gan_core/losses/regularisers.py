@@ -18,7 +18,7 @@ def orthogonality(net: nn.Module) -> Tensor:
     """
     terms = []
     for layer in net.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             (w,) = (p for name, p in layer.named_parameters() if "weight" in name)
             transposed = isinstance(layer, nn.ConvTranspose2d)
             terms.append(overlap((w.transpose(0, 1) if transposed else w).flatten(1)))

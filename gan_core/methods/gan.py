@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_core.adversary import Adversary
+from gan_core.blocks.equalised import equalised
 from gan_core.constraints import CONSTRAINTS
 from gan_core.growth import grows
 from gan_core.handicap import Handicap
@@ -134,6 +135,15 @@ class GAN:
                 "lambda_consistency compares the levels of a generator that grows: choose "
                 "networks.generator.kind = 'progressive', or set it to 0"
             )
+        for key, asked, net in (
+            ("constraint", self.updates[0].project is not None, D),
+            ("lambda_orthogonal", self.lambda_orthogonal > 0, G),
+        ):
+            if asked and equalised(net):
+                raise ValueError(
+                    f"{key} is of weights as they stand, and equalised layers scale theirs at each "
+                    "use: leave it out, or choose networks of another kind"
+                )
         if not self.information.numbers:
             return {"G": G, "D": D}
         return {"G": G, "D": D, "Q": self.information.head(build, G, D)}

@@ -26,10 +26,13 @@ from translate.recipe_file import read
 
 def logged(run: Path) -> tuple[dict[int, float], dict[int, float]]:
     """Step -> distance, and step -> minutes until then."""
-    distances, minutes, before = {}, {0: 0.0}, 0
+    distances, minutes, before, rate = {}, {0: 0.0}, 0, 0.0
     for line in map(json.loads, (run / "log.jsonl").read_text().splitlines()):
         if "images" in line:
-            passed = (line["images"] - before) / line["images_per_second"] / 60
+            # The line after a judgement counts its time, so it takes the rate of the line before.
+            judged = max(minutes) in distances
+            rate = rate if judged else line["images_per_second"]
+            passed = (line["images"] - before) / rate / 60
             minutes[line["step"]] = [*minutes.values()][-1] + passed
             before = line["images"]
         else:

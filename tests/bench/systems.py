@@ -16,6 +16,7 @@ faces lit from one side are another distribution than with their mirror images (
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def main() -> None:
         asked.work,
         {
             "recipe": asked.recipe,
-            "steps": recipe.values["schedule"]["steps"],
+            "steps": json.loads((run / "log.jsonl").read_text().splitlines()[-1])["step"],
             "seed": asked.seed,
             "changes": asked.set,
             "swd": {

@@ -127,7 +127,7 @@ def test_rates_and_eras() -> None:
     ids=str,
 )
 def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"must be|are numbers"):
+    with pytest.raises(ValueError, match=r"must be|are numbers|are no images"):
         Growth(32, 8, **wrong)
 
 

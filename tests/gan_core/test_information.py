@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 from gan_core.information import Code, Information, Listening
 from gan_core.latents import PRIORS
+from gan_core.networks.biggan import BigGANGenerator
+from gan_core.networks.dcgan import DCGANGenerator
+from gan_core.networks.progressive import ProgressiveGenerator
+from gan_core.networks.progressive_discriminator import ProgressiveDiscriminator
 
 LATENT = 14  # 5 of noise, a category of 4 and one of 2, and three continuous codes
 
@@ -85,7 +89,11 @@ def test_codes_are_told_in_the_order_of_g() -> None:
     assert information().numbers == 9
     scaled = information(categories=(), continuous=2, code_scales=(4, 8), code_prior="normal")
     names = ["4: code 1", "4: code 2", "8: code 1", "8: code 2"]
-    assert scaled.codes == tuple(Code(name, n, 0, False) for n, name in enumerate(names))
+    scales = [4, 4, 8, 8]
+    assert scaled.codes == tuple(
+        Code(name, n, 0, False, scale)
+        for n, (name, scale) in enumerate(zip(names, scales, strict=True))
+    )
 
 
 # ---- terms -------------------------------------------------------------------------------------
@@ -148,7 +156,6 @@ def test_groups_that_are_absent_cost_nothing() -> None:
     more = 0.5 * ((second - fed[:, 14:]) ** 2).sum(1).mean() + 1.5 * math.log(2 * math.pi)
     assert both["continuous G"].item() == pytest.approx(values + more.item(), rel=1e-10)
     assert both["category G"].item() == coarse["category G"].item()
-    assert asked.losses("G", Told(), [], fed) == {}
 
 
 @pytest.mark.parametrize(
@@ -204,3 +211,35 @@ def test_arguments_that_are_refused(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011
         information(**keys)
     assert message in str(error.value)
+
+
+class TestCutsOfALatent:
+    """Blocks that are fed parts of their own must be fed the groups of the same scales."""
+
+    def head(self, G: nn.Module, continuous: int, scales: tuple[int, ...]) -> None:
+        part = information(categories=(), continuous=continuous, code_scales=scales)
+        D = ProgressiveDiscriminator(1, 16, base=32, most=8)
+        part.head(lambda section, **shape: nn.Identity(), G, D)
+
+    def progressive(self, **more: int) -> nn.Module:
+        return ProgressiveGenerator(1, 16, base=32, most=8, latent=12, **more)
+
+    def test_those_that_fit_pass(self) -> None:
+        self.head(self.progressive(injected=2), 2, (4, 8, 16))
+        self.head(self.progressive(injected=2, injected_to=8), 2, (4, 8))
+        self.head(BigGANGenerator(1, 16, latent=8, filters=2, attention="auto"), 2, (4, 8))
+        self.head(DCGANGenerator(1, 16, latent=8, filters=2), 2, (4, 8))
+
+    @pytest.mark.parametrize(
+        ("continuous", "scales", "injected"),
+        [(2, (4, 8), 2), (3, (4, 8, 16), 2), (2, (8, 16), 2), (2, (4, 8, 16), 0)],
+    )
+    def test_those_that_do_not_are_refused(
+        self, continuous: int, scales: tuple[int, ...], injected: int
+    ) -> None:
+        with pytest.raises(ValueError, match="do not fit the generator"):
+            self.head(self.progressive(injected=injected), continuous, scales)
+
+    def test_biggans_are_refused_too(self) -> None:
+        with pytest.raises(ValueError, match=r"given \[2, 2\] numbers"):
+            self.head(BigGANGenerator(1, 16, latent=8, filters=2, attention="auto"), 3, (4, 8))

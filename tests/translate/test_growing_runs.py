@@ -246,3 +246,18 @@ def test_pictures_gain_detail_around_any_method(
     assert (outcome.code, outcome.err) == (0, "")
     lines = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
     assert [line["step"] for line in lines if "images" in line] == list(range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (("method.constraint=clip",), "constraint is of weights as they stand"),
+        (("method.lambda_orthogonal=1e-4",), "lambda_orthogonal is of weights"),
+        (("growth.start=16", "growth.final=0"), "no images in all"),
+    ],
+)
+def test_what_growth_cannot_go_with(
+    changes: tuple[str, ...], says: str, words: Any, mistake: Mistake
+) -> None:
+    more = [word for change in changes for word in ("--set", change)]
+    mistake(*words, *more, "--steps", 4, says=[says])

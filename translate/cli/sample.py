@@ -17,7 +17,10 @@ KIND = typer.Option(
     "mean: so is their distance to the mean, behind a mapping network "
     "[default: resample]."
 )
-AT = typer.Option(help="Of a model that grew: draw at this resolution [default: its last].")
+AT = typer.Option(
+    help="Of a model that grew: draw at this resolution, whose colours are as they were when "
+    "training left it [default: the last]."
+)
 
 
 def sample(

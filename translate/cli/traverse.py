@@ -16,7 +16,10 @@ STEPS = typer.Option(min=2, help="Pictures of a row; of a category, its ways.")
 REACH = typer.Option(
     help="How far from 0 rows begin and end [default: 1 for uniform codes, 1.25 for normal ones]."
 )
-AT = typer.Option(help="Of a model that grew: draw at this resolution [default: its last].")
+AT = typer.Option(
+    help="Of a model that grew: draw at this resolution, whose colours are as they were when "
+    "training left it [default: the last]."
+)
 
 
 def traverse(

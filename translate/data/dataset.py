@@ -138,12 +138,13 @@ class DataSet(Dataset[Item]):
         max_broken: float = 0.1,
     ) -> None:
         self.rank, self.world = distributed.rank(), distributed.world()
+        self._key = "growth.batch_sizes" if growth else "data.batch_size"  # what sets them
         for size in growth.batch_sizes if growth else [batch_size]:
             if size < 1 or size % self.world:
                 many = (
                     f"a multiple of the {self.world} processes" if self.world > 1 else "1 or more"
                 )
-                raise ValueError(f"batch_size must be {many}, not {size}")
+                raise ValueError(f"{self._key.removeprefix('data.')} must be {many}, not {size}")
         if layout.keeps_sizes and (growth or batch_size > 1):
             raise ValueError(
                 "preprocess = 'none' leaves sizes as they are: batch_size must be 1, without growth"
@@ -158,10 +159,10 @@ class DataSet(Dataset[Item]):
             parts = [_hold_out(stream, validation_share) for stream in layout.streams]
             self.streams, self.held_out = [p[0] for p in parts], [p[1] for p in parts]
         for name, count in self.counts().items():
-            if count == 1 < batch_size:
+            if count == 1 < self.batch_size:
                 raise ValueError(
-                    f"{name} has one picture for batches of {batch_size}: give more, or set "
-                    "data.batch_size = 1"
+                    f"{name} has one picture for batches of {self.batch_size}: give more, or set "
+                    f"{self._key} to 1"
                 )
         self._orders = [(0, stream.order(0)) for stream in self.streams]
 
@@ -242,7 +243,7 @@ class DataSet(Dataset[Item]):
         """What a person should know before training: of which streams a batch repeats samples."""
         return [
             f"{count} of {name} for batches of {self.batch_size}: some come several times in one "
-            "batch, and a discriminator will know them by heart: lower data.batch_size, or give "
+            f"batch, and a discriminator will know them by heart: lower {self._key}, or give "
             "more pictures"
             for name, count in self.counts().items()
             if count < self.batch_size
