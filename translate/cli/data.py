@@ -111,6 +111,68 @@ def pair(
 
 
 @app.command()
+def faces(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A picture or a folder of them.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The folder for the faces.")],
+    size: Annotated[int, typer.Option(min=16, help="Side of the results in pixels.")] = 128,
+    eyes: Annotated[
+        float, typer.Option(min=0.1, max=0.5, help="Their distance; more shows less around a face.")
+    ] = 0.25,
+    smallest: Annotated[
+        int | None, typer.Option(min=1, help="Side in the picture, pixels [default: size / 2].")
+    ] = None,
+    beyond: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share that may be missing, and is mirrored.")
+    ] = 0.1,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Only the largest face of each picture.")
+    ] = False,
+    detector: Annotated[
+        Path | None,
+        typer.Option(help="A cascade (.xml) or YuNet (.onnx) [default: OpenCV's cascades]."),
+    ] = None,
+) -> None:
+    """Find faces, turn them level, cut them out: squares with the eyes at the same two places.
+
+    Sub-folders stay; a.jpg gives a.png and, of more faces, a-2.png, a-3.png: the largest first.
+    --eyes and --beyond are shares of the square. DST/left-out.jsonl lists what was left out.
+    """
+    from collections import Counter
+
+    from translate.cli.progress import bar
+    from translate.cli.reporting import conclude
+    from translate.convert.folder import plan
+    from translate.data.face_detectors import open_detector
+    from translate.data.faces import crop_faces, first_faces
+    from translate.errors import UserError
+
+    jobs, folder = plan(source, target)
+    if folder != target:
+        raise UserError(f"{target} names a picture: a folder is needed, since there may be more")
+    found_by = open_detector(detector)
+    with bar("finding faces", len(jobs)) as shown:
+        report = crop_faces(
+            first_faces(jobs),
+            folder,
+            found_by,
+            size=size,
+            eyes=eyes,
+            smallest=size // 2 if smallest is None else smallest,
+            beyond=beyond,
+            largest=largest,
+            done=shown.advance,
+        )
+    if report.already:
+        typer.echo(f"{report.already} of {len(jobs)} pictures were done already")
+    if report.left_out:
+        counts = Counter(row.reason for row in report.left_out).most_common()
+        listed = ", ".join(f"{count} {reason}" for reason, count in counts)
+        typer.echo(f"left out: {listed}: see {folder / 'left-out.jsonl'}")
+    report.already = 0
+    conclude(f"faces written, {report.seen} of them level by their eyes", report, folder)
+
+
+@app.command()
 def check(
     folders: Annotated[list[Path], typer.Argument(help="Folders of pictures, one per domain.")],
     size: Annotated[int, typer.Option(min=4, help="The size to train at.")] = 256,
