@@ -88,6 +88,7 @@ class Growth:
                 f"batch_sizes must be 1 or more and rates above 0, not {batch_sizes}, {rates}"
             )
         self.size, self.rows, self.grows, self.resets = size, aspect[0], grows, resets
+        self.sized = bool(batch_sizes)
         resolutions = [start << n for n in range((size // start).bit_length())]
         self._phases: list[_Phase] = []
         for n, resolution in enumerate(resolutions):

@@ -70,7 +70,8 @@ class Recipe:
         if "growth" not in self.values:
             return None
         if self.size is None:
-            raise UserError("recipe: [growth] is of pictures: this recipe's data are none")
+            kind = self.values["data"]["kind"]
+            raise UserError(f"recipe: [growth] is of pictures, not of {kind}: leave it out")
         shape = {key: self.values["data"][key] for key in ("size", "batch_size", "aspect")}
         with blaming("growth"):
             return Growth(**shape, **self.values["growth"])

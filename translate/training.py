@@ -141,7 +141,9 @@ def steps_of(recipe: Recipe, data: DataSet, method: TranslationMethod) -> int:
     if schedule["steps"] < 0 or schedule["epochs"] < 0:
         raise UserError("recipe: [schedule] steps and epochs must be 0 or more")
     if growth and schedule["epochs"]:
-        raise UserError("recipe: [schedule] a curriculum's length is in steps: set epochs = 0")
+        raise UserError(
+            "recipe: [schedule] what grows has its length in steps: give --steps, not epochs"
+        )
     taken = _taken(recipe, method)
     steps = schedule["steps"] or schedule["epochs"] * -(-data.batches_per_epoch() // taken)
     if steps == 0 and growth:

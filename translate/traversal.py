@@ -49,13 +49,12 @@ class Traversal:
             self.codes = tuple(code for code in self.codes if code.scale <= G.resolution)
 
     def chosen(self, names: Sequence[str]) -> list[Code]:
-        """Codes by name, or by number from 1 on; of none: all there are."""
+        """Codes by name; of none: all there are."""
         known = {code.name: code for code in self.codes}
-        numbered = {str(number): code for number, code in enumerate(self.codes, 1)}
         for name in names:
-            if name not in known | numbered:
+            if name not in known:
                 raise UserError(f"the model has no code {name!r}{nearest(name, known)}")
-        return [(known | numbered)[name] for name in names] or list(self.codes)
+        return [known[name] for name in names] or list(self.codes)
 
     def values(self, code: Code, steps: int, reach: float | None) -> list[Tensor]:
         """What a code is set to, one after the other: every way, or numbers in equal steps.

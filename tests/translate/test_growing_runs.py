@@ -89,7 +89,7 @@ class TestLength:
         assert growth.begins[-1][0] == pytest.approx(10 * 3 * 2, abs=2)
 
     def test_epochs_are_refused(self, words: Any, mistake: Mistake) -> None:
-        mistake(*words, "--epochs", 2, says=["epochs = 0"])
+        mistake(*words, "--epochs", 2, says=["--steps", "epochs"])
 
 
 class TestSample:

@@ -126,12 +126,9 @@ def test_how_far(models: Models, sheet: Callable[..., list[list[np.ndarray]]]) -
         assert near(image, picture(G, z))
 
 
-def test_codes_by_name_and_by_number(
-    models: Models, sheet: Callable[..., list[list[np.ndarray]]]
-) -> None:
+def test_codes_by_name(models: Models, sheet: Callable[..., list[list[np.ndarray]]]) -> None:
     path = models("normal")
     named = sheet(path, "--code", "8: code 1", "--code", "4: code 2")
-    np.testing.assert_array_equal(sheet(path, "--code", 3, "--code", 2), named)
     every = sheet(path)
     np.testing.assert_array_equal([every[2], every[1]], named)
 

@@ -138,7 +138,8 @@ class DataSet(Dataset[Item]):
         max_broken: float = 0.1,
     ) -> None:
         self.rank, self.world = distributed.rank(), distributed.world()
-        self._key = "growth.batch_sizes" if growth else "data.batch_size"  # what sets them
+        sized = growth is not None and growth.sized
+        self._key = "growth.batch_sizes" if sized else "data.batch_size"  # what sets them
         for size in growth.batch_sizes if growth else [batch_size]:
             if size < 1 or size % self.world:
                 many = (
