@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 OUT = typer.Option(
-    help="A folder: a sheet, traverse.png, and an animation for each code; or a picture file: the sheet; or a "
-    ".gif or .mp4: the codes one after the other."
+    help="A folder: a sheet, traverse.png, and an animation for each code; or a picture file: the "
+    "sheet; or a .gif or .mp4: the codes one after the other."
 )
 CODE = typer.Option(help="A code by its name, such as 'code 2'; may be repeated [default: all].")
 COUNT = typer.Option(min=1, help="Draws that codes are changed in: rows of each code.")
