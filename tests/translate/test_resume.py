@@ -109,6 +109,8 @@ def settings(system: System) -> dict[str, Any]:
     left_out = set() if "method.loss" in known else OF_SCORES
     if not system.of_pictures:
         left_out |= OF_PICTURES
+    if "networks.generator.base" in known:  # of equalised layers, which no constraint holds
+        left_out |= {"method.constraint"}
     deep = "networks.generator.depth" in known  # a U-Net has dropout from depth 6 on
     asked = {"data.size": 64 if deep else 16, **SETTINGS}
     return {k: v for k, v in asked.items() if k in known and k not in left_out}

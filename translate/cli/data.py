@@ -116,13 +116,14 @@ def faces(
     target: Annotated[Path, typer.Argument(metavar="DST", help="The folder for the faces.")],
     size: Annotated[int, typer.Option(min=16, help="Side of the results in pixels.")] = 128,
     eyes: Annotated[
-        float, typer.Option(min=0.1, max=0.5, help="Their distance; more shows less around a face.")
+        float, typer.Option(min=0.1, max=0.5, help="Distance of the eyes; more is closer.")
     ] = 0.25,
     smallest: Annotated[
-        int | None, typer.Option(min=1, help="Side in the picture, pixels [default: size / 2].")
+        int | None, typer.Option(min=1, help="Least side in the picture [default: size / 2].")
     ] = None,
     beyond: Annotated[
-        float, typer.Option(min=0, max=0.5, help="Share that may be missing, and is mirrored.")
+        float,
+        typer.Option(min=0, max=0.5, help="What may lie outside of a picture; it is mirrored."),
     ] = 0.1,
     largest: Annotated[
         bool, typer.Option("--largest", help="Only the largest face of each picture.")
@@ -135,7 +136,8 @@ def faces(
     """Find faces, turn them level, cut them out: squares with the eyes at the same two places.
 
     Sub-folders stay; a.jpg gives a.png and, of more faces, a-2.png, a-3.png: the largest first.
-    --eyes and --beyond are shares of the square. DST/left-out.jsonl lists what was left out.
+    --eyes and --beyond are shares of the square, of its side and area. DST/left-out.jsonl lists
+    what was left out, and why.
     """
     from collections import Counter
 
