@@ -74,10 +74,10 @@ def test_places_are_exact(angle: float, size: int) -> None:
 
 def test_beyond_its_edges_a_picture_is_mirrored() -> None:
     picture = noise(30, 40)
-    mirrored = np.pad(picture, ((9, 9), (9, 9), (0, 0)), mode="symmetric")
-    for left, top in ((-9, -4), (30, 20)):
+    mirrored = np.pad(picture, ((14, 14), (14, 14), (0, 0)), mode="symmetric")
+    for left, top in ((-13, -4), (34, 24)):
         made = cut(picture, window((left, top), 19), 19)
-        at = slice(top + 9, top + 28), slice(left + 9, left + 28)
+        at = slice(top + 14, top + 33), slice(left + 14, left + 33)
         np.testing.assert_array_equal(made, mirrored[at])
 
 
