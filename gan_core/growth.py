@@ -49,8 +49,7 @@ class Growth:
         fades in a resolution and then stabilises it, so that the first, which has nothing to fade
         from, is stabilised for both lengths.
     stabilise, fade: lengths of these phases in images (600,000 in the authors' code, 800,000 in
-        the paper's text); final: of the last
-        resolution's stabilising.
+        the paper's text); final: of the last resolution's stabilising.
     batch_sizes, rates: for each resolution from the first, those left out as the last that is
         given; batch sizes are data.batch_size where none are, rates are shares of the learning
         rate.
@@ -90,12 +89,10 @@ class Growth:
         self.size, self.rows, self.grows, self.resets = size, aspect[0], grows, resets
         self.sized = bool(batch_sizes)
         resolutions = [start << n for n in range((size // start).bit_length())]
+        sizes, shares = batch_sizes or (batch_size,), rates or (1.0,)
         self._phases: list[_Phase] = []
         for n, resolution in enumerate(resolutions):
-            more = (
-                (batch_sizes or (batch_size,))[min(n, max(len(batch_sizes), 1) - 1)],
-                (rates or (1.0,))[min(n, max(len(rates), 1) - 1)],
-            )
+            more = (sizes[min(n, len(sizes) - 1)], shares[min(n, len(shares) - 1)])
             stays = final if resolution == size else stabilise
             if n:
                 self._phases.append(_Phase(resolution, True, fade, *more))
@@ -152,7 +149,8 @@ class Growth:
         """The batch after so many images: pictures [B, C, H, W] at the stage's resolution, and,
         while one fades in, its share as "alpha" [B].
         """
-        stage, factor = self.stage(images), self.size // self.stage(images).resolution
+        stage = self.stage(images)
+        factor = self.size // stage.resolution
         seen = {key: down(x, factor) if x.ndim == 4 else x for key, x in batch.items()}
         if stage.alpha < 1:
             seen["alpha"] = torch.full((len(next(iter(batch.values()))),), stage.alpha)
@@ -186,7 +184,8 @@ class Growing:
     """
 
     def __init__(self, method: Method, growth: Growth) -> None:
-        self.method, self.growth = method, growth
+        self.method: Any = method  # which offers more than a trainer asks for
+        self.growth = growth
         self.images = 0
         self._now: tuple[int, Tensor | None] = (growth.size, None)
 
@@ -194,7 +193,7 @@ class Growing:
         return getattr(self.method, name)
 
     def networks(self, *given: Any) -> dict[str, nn.Module]:
-        nets: dict[str, nn.Module] = self.__getattr__("networks")(*given)
+        nets: dict[str, nn.Module] = self.method.networks(*given)
         if self.growth.grows == "networks" and not any(map(grows, nets.values())):
             raise ValueError(
                 "none of the networks grows, as [growth] wants: choose networks of kind "
@@ -233,13 +232,13 @@ class Growing:
         self.method.observe(logs)
 
     def made(self, nets: Networks, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        made = self.__getattr__("made")(self._then(nets), batch, generator)
+        made = self.method.made(self._then(nets), batch, generator)
         return {key: self._whole(x) if x.ndim == 4 else x for key, x in made.items()}
 
     def settling(
         self, nets: Networks, batch: Batch, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        passes = getattr(self.method, "settling", self.__getattr__("made"))
+        passes = getattr(self.method, "settling", self.method.made)
         made: dict[str, Tensor] = passes(self._then(nets), batch, generator)
         return made
 

@@ -61,6 +61,15 @@ def draw() -> Callable[..., Path]:
 
 
 @pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, a test's own: the default run folder lies in it."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
 def domains(tmp_path: Path) -> tuple[Path, Path]:
     """Two folders of pictures, of 5 and 4."""
     return draw_pictures(tmp_path / "drawings", 5), draw_pictures(tmp_path / "paintings", 4)

@@ -24,12 +24,7 @@ TINY = (
 SONG = 'a "sea"\\shore\n\ttabs = [1]\nthe sea\x7f\x01\na shell \N{SNOWMAN}\nshe sells\n'
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture
