@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import save_tiny
+from tiny_models import near, save_tiny
 
 from gan_core.checkpoint import load_model, save_model
 from translate.codes import Coder
@@ -80,11 +80,6 @@ def tensor_of(path: Path, channels: int = 3, size: int = 16) -> torch.Tensor:
 
 def shown(made: torch.Tensor) -> np.ndarray:
     return np.rint((made[0].permute(1, 2, 0).clamp(-1, 1).numpy() + 1) * 127.5)
-
-
-def near(seen: np.ndarray, expected: np.ndarray) -> bool:
-    """But for the last rounding."""
-    return seen.shape == expected.shape and int(np.abs(seen.astype(int) - expected).max()) <= 1
 
 
 def cells(path: Path) -> list[list[np.ndarray]]:

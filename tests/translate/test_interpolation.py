@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tiny_models import save_tiny
+from tiny_models import cells, near, save_tiny
 
 from translate.codes import Coder
 from translate.data.image import read
@@ -53,18 +53,11 @@ def strip(command: Command, tmp_path: Path) -> Callable[..., list[list[np.ndarra
         out = tmp_path / f"strip-{len(list(tmp_path.iterdir()))}.png"
         outcome = command("interpolate", model, *words, "--out", out, *ON_CPU)
         assert (outcome.code, outcome.err) == (0, "")
-        sheet = read(out)
-        tops, lefts = (range(0, side, 18) for side in sheet.shape[:2])
-        found = [[sheet[y : y + 16, x : x + 16] for x in lefts] for y in tops]
+        found = cells(out)
         assert outcome.out == f"{sum(map(len, found))} pictures: {out}\n"
         return found
 
     return run
-
-
-def near(seen: np.ndarray, expected: np.ndarray) -> bool:
-    """But for the last rounding."""
-    return seen.shape == expected.shape and int(np.abs(seen.astype(int) - expected).max()) <= 1
 
 
 # ------------------------------------------------------------------------------------- random codes

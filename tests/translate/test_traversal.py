@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 from starts import small
-from tiny_models import save_tiny
+from tiny_models import cells, near, save_tiny
 
-from translate.data.image import read
 from translate.recipe_file import recipe_names
 from translate.sampler import Sampler
 from translate.traversal import Traversal
@@ -57,16 +56,9 @@ def sheet(command: Command, tmp_path: Path) -> Callable[..., list[list[np.ndarra
         out = tmp_path / f"sheet-{len(list(tmp_path.iterdir()))}.png"
         outcome = command("traverse", model, *words, "--out", out, *ON_CPU)
         assert (outcome.code, outcome.err) == (0, "")
-        whole = read(out)
-        tops, lefts = (range(0, side, 18) for side in whole.shape[:2])
-        return [[whole[y : y + 16, x : x + 16] for x in lefts] for y in tops]
+        return cells(out)
 
     return run
-
-
-def near(seen: np.ndarray, expected: np.ndarray) -> bool:
-    """But for the last rounding."""
-    return int(np.abs(seen.astype(int) - expected).max()) <= 1
 
 
 def fed(path: Path, number: int, seed: int = 0) -> tuple[Any, torch.Tensor]:

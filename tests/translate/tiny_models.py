@@ -1,10 +1,14 @@
-"""Model files of untrained systems, a moment's work each, with the headers that training writes."""
+"""Model files of untrained systems, a moment's work each, with the headers that training writes;
+and how pictures made by them are looked at.
+"""
 
 from pathlib import Path
 
+import numpy as np
 import tomlkit
 import torch
 
+from translate.data.image import read
 from translate.recipe import resolve
 from translate.training import build
 
@@ -79,3 +83,15 @@ def save_tiny(path: Path, system: str, pictures: Path | None = None, **keys: obj
     run = build(recipe, torch.device("cpu"), lambda sentence: None)
     run.save_model(path)
     return path
+
+
+def cells(path: Path) -> list[list[np.ndarray]]:
+    """Pictures of 16 x 16 on a sheet, row by row."""
+    sheet = read(path)
+    tops, lefts = (range(0, side, 18) for side in sheet.shape[:2])
+    return [[sheet[y : y + 16, x : x + 16] for x in lefts] for y in tops]
+
+
+def near(seen: np.ndarray, expected: np.ndarray) -> bool:
+    """But for the last rounding."""
+    return seen.shape == expected.shape and int(np.abs(seen.astype(int) - expected).max()) <= 1
