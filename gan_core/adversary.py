@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from gan_core import sampling
+from gan_core.blocks.normalisation import ties_samples
 from gan_core.constraints import CONSTRAINTS
 from gan_core.handicap import Handicap
 from gan_core.losses.adversarial import AdversarialLoss, find_loss
@@ -69,8 +69,8 @@ class Adversary:
     def check(self, discriminator: nn.Module) -> None:
         """Refuse a network that the loss or the penalty cannot do with."""
         modules = list(discriminator.modules())
-        tied = any(isinstance(module, _BatchNorm) for module in modules)
-        if self.penalty != "none" and PENALTIES[self.penalty].by_sample and tied:
+        by_sample = self.penalty != "none" and PENALTIES[self.penalty].by_sample
+        if by_sample and ties_samples(discriminator):
             raise ValueError(
                 f"penalty = {self.penalty!r} is taken sample by sample, and batch normalisation "
                 "ties the samples of a batch together: in the section of [networks] that judges, "

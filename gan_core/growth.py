@@ -14,7 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from gan_core.blocks.resampling import down, fade, up
+from gan_core.blocks.resampling import down, up
+from gan_core.kernels.resample import fade_up
 from gan_core.routing import Batch, Losses, Method, Networks, Progress, Scene, Setting, Step, Update
 
 
@@ -218,7 +219,7 @@ class Growing:
         pictures = {key: x for key, x in batch.items() if x.ndim == 4}
         resolution = next(iter(pictures.values())).shape[2] // self.growth.rows
         if alpha is not None:
-            pictures = {k: fade(up(down(x, 2), 2), x, alpha) for k, x in pictures.items()}
+            pictures = {k: fade_up(down(x, 2), x, alpha) for k, x in pictures.items()}
         if self.growth.grows == "pictures":
             pictures = {key: self._whole(x) for key, x in pictures.items()}
         self._now = (resolution, alpha)

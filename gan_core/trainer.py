@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gan_core import distributed, sampling
 from gan_core.ema import Average
-from gan_core.precision import LossScale, autocast
+from gan_core.precision import LossScale, autocast, memory_format
 from gan_core.routing import (
     Batch,
     Method,
@@ -95,6 +95,9 @@ class Trainer:
         self.setting = setting
         self.accumulate, self.seed, self.max_skips = accumulate, seed, max_skips
         self.device = next(p.device for net in nets.values() for p in net.parameters())
+        self.memory_format = memory_format(precision)
+        for net in nets.values():
+            net.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         distributed.share_([t for net in nets.values() for t in net.state_dict().values()])
         self.average = Average({name: nets[name] for name in method.averaged}, ema_half_life)
         self.scales = {update.name: LossScale() for update in method.updates}
@@ -119,7 +122,8 @@ class Trainer:
             logs[f"lr {name}"] = optimizer.param_groups[0]["lr"]
         for plan in self.method.schedule(self.progress):
             for _ in range(plan.repeats):
-                logs |= self._treat(plan, [next(batches) for _ in range(self.accumulate)])
+                micro = [self._laid_out(next(batches)) for _ in range(self.accumulate)]
+                logs |= self._treat(plan, micro)
         self.counts["step"] += 1
         self.average.update(self.nets, self.counts["images"] - seen, self.counts["images"])
         self.method.observe(logs)
@@ -127,6 +131,12 @@ class Trainer:
             for optimizer in self.optimizers.values():
                 optimizer.state.clear()
         return logs
+
+    def _laid_out(self, batch: Batch) -> Batch:
+        return {
+            key: x.contiguous(memory_format=self.memory_format) if x.ndim == 4 else x
+            for key, x in batch.items()
+        }
 
     def _treat(self, plan: Step, micro: Sequence[Batch]) -> Logs:
         """One pass over the step's updates, with a second try in fp32, or else a skip."""

@@ -16,6 +16,7 @@ import tomlkit
 from torch import nn
 
 from gan_core.growth import Growing, Growth
+from gan_core.kernels.dispatch import Impl
 from gan_core.optimizers import OPTIMIZERS
 from gan_core.schedules import POLICIES
 from gan_core.trainer import Trainer
@@ -45,8 +46,13 @@ def length(*, steps: int = 0, epochs: int = 0) -> None:
     """[schedule] of every recipe: the run's length in steps or, with steps = 0, in epochs."""
 
 
-def place(*, device: str = "auto", precision: str = "auto") -> None:
-    """[run] of every recipe: where it runs and in which number format."""
+def place(
+    *, device: str = "auto", precision: str = "auto", compile: str = "auto", kernels: Impl = "auto"
+) -> None:
+    """[run] of every recipe: where it runs, in which number format, by which code.
+
+    compile: networks by torch.compile: "on", "off". kernels: see ``gan_core.kernels.dispatch``.
+    """
 
 
 @dataclass(frozen=True)

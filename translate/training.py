@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from gan_core import checkpoint, distributed
+from gan_core import checkpoint, compilation, distributed, precision
 from gan_core.growth import Growing
+from gan_core.kernels import dispatch
 from gan_core.precision import autocast
-from gan_core.precision import resolve as resolve_precision
 from gan_core.routing import Progress, trainable
 from gan_core.trainer import Logs, Trainer, TrainingError, run
 from translate.best import Best
@@ -73,10 +73,12 @@ class Run:
 
 def build(recipe: Recipe, device: torch.device, say: Say) -> Run:
     """Everything a run needs, in memory; ``auto`` values are resolved into the recipe."""
+    place = recipe.values["run"]
     with blaming("run"):
-        recipe.values["run"]["precision"] = resolve_precision(
-            recipe.values["run"]["precision"], device
-        )
+        place["precision"] = precision.resolve(place["precision"], device)
+        place["compile"] = compilation.resolve(place["compile"])
+        place["kernels"] = dispatch.resolve(place["kernels"], device)
+    dispatch.use(place["kernels"])
     seed = recipe.values["run"]["seed"]
     if not 0 <= seed < 2**63:
         raise UserError(f"recipe: [run] seed must be from 0 to 2^63 - 1, not {seed}")
@@ -112,6 +114,8 @@ def build(recipe: Recipe, device: torch.device, say: Say) -> Run:
             **recipe.keywords("run", Trainer),
         )
     _rehearse(trainer, first)
+    if place["compile"] == "on":
+        compilation.compile_(nets.values())
     return Run(recipe, device, method, data, trainer, describe)
 
 
@@ -260,9 +264,9 @@ def train(
     def sample(_: Logs) -> None:
         if not first:
             return
-        step, precision = trainer.counts["step"], trainer.precision
+        step = trainer.counts["step"]
         settle_once()
-        pictures = made(method, layout, nets, held_out, run_.device, precision)
+        pictures = made(method, layout, nets, held_out, run_.device, trainer.precision)
         folder.save_sample(step, sample_grid(method, layout, pictures, held_out, folder.samples))
         figures = judge(layout, pictures, held_out) if judged else {}
         if figures:

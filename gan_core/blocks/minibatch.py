@@ -1,7 +1,7 @@
 """What a discriminator sees of a batch: whether its pictures are too much alike.
 
-Samples see each other through these, and a batch of one tells nothing. Of several processes each
-looks at its own samples.
+Samples see each other through this and through ``gan_core.kernels.deviation``, and a batch of one
+tells nothing. Of several processes each looks at its own samples.
 """
 
 import torch
@@ -10,23 +10,6 @@ from torch.utils.checkpoint import checkpoint
 
 from gan_core.blocks.equalised import EqualisedLinear
 from gan_core.precision import upcast
-
-
-def deviation(x: Tensor, groups: int) -> Tensor:
-    """[B, C, H, W] -> [B, 1, H, W]: how far a group of samples differs, on average.
-
-    sqrt(v + 1e-8), v the variance over G samples at each channel and place (divided by G, not by
-    G - 1), averaged over all of them: Karras et al. 2018, section 3. A group's samples lie B / G
-    apart, as in the authors' code: group m is samples m, m + B / G, m + 2 B / G, ...
-
-    groups: samples in a group, at most. Deviation: where it does not divide B, which the authors'
-        code refuses, G is the largest number below that does.
-    """
-    batch, _, height, width = x.shape
-    together = max(g for g in range(1, min(groups, batch) + 1) if batch % g == 0)
-    grouped = upcast(x).unflatten(0, (together, -1))
-    alike = (grouped.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
-    return alike.repeat(together)[:, None, None, None].expand(-1, -1, height, width).to(x.dtype)
 
 
 class MinibatchDiscrimination(nn.Module):

@@ -3,13 +3,35 @@
 from collections.abc import Callable
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gan_core.kernels.instance_norm import Activation, instance_norm
 
 Norm = Literal["instance", "batch", "layer", "none"]
 
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """``nn.InstanceNorm2d`` of maps' own statistics, with what may follow it in one pass.
+
+    See ``gan_core.kernels.instance_norm``.
+    """
+
+    def forward(
+        self,
+        x: Tensor,
+        residual: Tensor | None = None,
+        act: Activation = "none",
+        slope: float = 0.2,
+    ) -> Tensor:
+        return instance_norm(
+            x, self.weight, self.bias, residual, act=act, slope=slope, eps=self.eps
+        )
+
+
 _LAYERS: dict[str, Callable[[int, bool], nn.Module]] = {
     # Without affine and running statistics, as pix2pix and CycleGAN use it: nothing to train.
-    "instance": lambda channels, affine: nn.InstanceNorm2d(channels),
+    "instance": lambda channels, affine: InstanceNorm2d(channels),
     "batch": lambda channels, affine: nn.BatchNorm2d(channels, affine=affine),
     # Over channels and places of a sample, with a gain and a bias per channel: the critic's norm of
     # Gulrajani et al. 2017, which may stand under a penalty.
@@ -26,3 +48,8 @@ def norm_layer(norm: Norm, channels: int, affine: bool = True) -> nn.Module:
     if norm not in _LAYERS:
         raise ValueError(f"norm {norm!r}: choose {', '.join(_LAYERS)}")
     return _LAYERS[norm](channels, affine)
+
+
+def ties_samples(net: nn.Module) -> bool:
+    """Whether a network's batch norms let the samples of a batch see each other."""
+    return any(isinstance(module, _BatchNorm) for module in net.modules())

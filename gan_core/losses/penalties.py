@@ -16,17 +16,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
+from gan_core.compilation import eager
+from gan_core.kernels.sample_norm import sample_norm
 from gan_core.precision import uncast, upcast
 
 Critic = Callable[[Tensor], Tensor]
 
 
 def _slopes(critic: Critic, x: Tensor) -> Tensor:
-    """[B, N]: the gradient of each sample's value by the sample's N numbers."""
-    with uncast(x):
+    """Like x: the gradient of each sample's value by the sample's numbers."""
+    with uncast(x), eager():
         x = x.view_as(x).requires_grad_()  # of a view, so that the caller's tensor stays as it was
         (slopes,) = torch.autograd.grad(_values(critic(x)).sum(), x, create_graph=True)
-    return slopes.flatten(1)
+    return slopes
 
 
 def _values(scores: Tensor) -> Tensor:
@@ -56,7 +58,7 @@ def gradient_penalty(
     """
     mix = mix.reshape(-1, *(1,) * (real.ndim - 1))
     slopes = _slopes(critic, mix * upcast(real) + (1 - mix) * upcast(fake))
-    excess = torch.linalg.vector_norm(slopes, dim=1) / target - 1
+    excess = sample_norm(slopes) / target - 1
     return (relu(excess) if one_sided else excess).square().mean()
 
 
@@ -66,7 +68,7 @@ def r1(critic: Critic, real: Tensor) -> Tensor:
     Mescheder et al. 2018, eq. 9, without its weight gamma. real: [B, ...]. As above, samples must
     not see each other.
     """
-    return _slopes(critic, upcast(real)).square().sum(1).mean() / 2
+    return sample_norm(_slopes(critic, upcast(real))).square().mean() / 2
 
 
 def quadratic_potential(

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from gan_core.blocks.equalised import EqualisedConv2d, EqualisedLinear
 from gan_core.blocks.pixel_norm import PixelNorm
-from gan_core.blocks.resampling import fade, up
+from gan_core.blocks.resampling import up
 from gan_core.blocks.shapes import check_counts, first_grid
+from gan_core.kernels.resample import fade_up
 
 # What follows a convolution of so many channels.
 _AFTER: dict[str, Callable[[int], nn.Module]] = {
@@ -118,7 +119,7 @@ class ProgressiveGenerator(nn.Module):
             if level in seen:
                 pictures.append(self.output(self.rgb[str(level)](x)))
         if alpha is not None:
-            pictures[-1] = fade(up(pictures[-2], 2), pictures[-1], alpha)
+            pictures[-1] = fade_up(pictures[-2], pictures[-1], alpha)
         return pictures if levels else pictures[-1]
 
 

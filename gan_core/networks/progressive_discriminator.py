@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_core.blocks.equalised import EqualisedConv2d, EqualisedLinear
-from gan_core.blocks.minibatch import MinibatchDiscrimination, deviation
+from gan_core.blocks.minibatch import MinibatchDiscrimination
 from gan_core.blocks.resampling import down, fade
 from gan_core.blocks.shapes import check_counts, first_grid
+from gan_core.kernels.deviation import deviation
 from gan_core.networks.progressive import level_channels, levels_to
 
 Statistics = Literal["deviation", "discrimination", "none"]

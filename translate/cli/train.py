@@ -29,6 +29,7 @@ TEXT = typer.Option(metavar="FILE", help="A text in UTF-8; a sample is a line (g
 NAMES = typer.Option(metavar="NAME NAME", help="The domains' names [default: the folders'].")
 RECIPE = typer.Option(metavar="NAME|FILE", help="A recipe to start from [default: METHOD's own].")
 SET = typer.Option("--set", metavar="KEY=VALUE", help="Any recipe key: --set data.flip=false.")
+COMPILE = typer.Option("--compile", help="auto, on or off: networks by torch.compile.")
 DRY_RUN = typer.Option("--dry-run", help="Only say what would run, where, and what it would cost.")
 
 
@@ -52,6 +53,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    compile_: Annotated[str | None, COMPILE] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read pictures.")] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on where this run stopped.")
@@ -69,6 +71,7 @@ def train(
         "run.seed": seed,
         "run.device": device,
         "run.precision": precision,
+        "run.compile": compile_,
         "data.workers": workers,
     }
     if steps is not None or epochs is not None:  # instead of the recipe's length, however given

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gan_core.precision import autocast, upcast
+from gan_core.precision import autocast, memory_format, upcast
 from translate.data.derived import DERIVED, Derived
 from translate.data.image import resize, with_channels
 from translate.data.tensors import to_image, to_tensor
@@ -48,7 +48,9 @@ class Translator:
         noise: int | None = None,
         square: bool = False,
     ) -> None:
+        self.memory_format = memory_format(precision)
         self.net = net.to(device).eval().requires_grad_(False)
+        self.net.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.takes, self.makes = channels
         if derived:
             self.takes, self.makes = 4 if derived.spends_alpha else 3, 3
@@ -100,7 +102,8 @@ class Translator:
         if self.noise is not None:
             torch.manual_seed(crc32(batch.numpy().tobytes(), self.noise))
         with autocast(self.precision, self.device):
-            made: Tensor = upcast(self.net(batch.to(self.device)))
+            batch = batch.to(self.device).contiguous(memory_format=self.memory_format)
+            made: Tensor = upcast(self.net(batch))
         return made.cpu()
 
     def _finish(self, made: Tensor, source: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ pictures, for feature matching (Wang et al. 2018, section 3.2). ``weights``: see
 from torch import Tensor, nn
 
 from gan_core.blocks.initialisation import Init, initialise
+from gan_core.blocks.layers import fused
 from gan_core.blocks.normalisation import Norm, norm_layer
 from gan_core.blocks.weights import Weights, hold_weights
 
@@ -16,8 +17,8 @@ from gan_core.blocks.weights import Weights, hold_weights
 def run(layers: nn.Sequential, x: Tensor, features: bool) -> Tensor | list[Tensor]:
     """The scores; with ``features`` a list: what each LeakyReLU made, in order, then the scores."""
     kept = []
-    for layer in layers:
-        x = layer(x)
+    for call, layer in fused(layers):
+        x = call(x)
         if features and isinstance(layer, nn.LeakyReLU):
             kept.append(x)  # a convolution is next, which leaves it as it is
     return [*kept, x] if features else x

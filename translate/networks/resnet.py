@@ -9,7 +9,9 @@ from typing import Literal
 from torch import Tensor, nn
 
 from gan_core.blocks.initialisation import Init, initialise
+from gan_core.blocks.layers import Layers
 from gan_core.blocks.normalisation import Norm, norm_layer
+from gan_core.blocks.padding import ReflectionPad2d
 from translate.networks.fit import at_any_size
 
 
@@ -19,20 +21,19 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, norm: Norm, dropout: bool) -> None:
         super().__init__()
         bias = norm != "batch"
-        self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1),
+        self.conv_block = Layers(
+            ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             norm_layer(norm, channels),
             nn.ReLU(inplace=True),
             *([nn.Dropout(0.5)] if dropout else []),
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             norm_layer(norm, channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.conv_block(x)
-        return out
+        return self.conv_block(x, residual=x)
 
 
 class ResnetGenerator(nn.Module):
@@ -69,8 +70,8 @@ class ResnetGenerator(nn.Module):
             raise ValueError(f"blocks must be 0 or more, not {blocks}")
         bias = norm != "batch"
         wide, wider = 2 * filters, 4 * filters
-        self.model = nn.Sequential(
-            nn.ReflectionPad2d(3),
+        self.model = Layers(
+            ReflectionPad2d(3),
             nn.Conv2d(in_channels, filters, 7, bias=bias),
             norm_layer(norm, filters),
             nn.ReLU(inplace=True),
@@ -87,7 +88,7 @@ class ResnetGenerator(nn.Module):
             nn.ConvTranspose2d(wide, filters, 3, stride=2, padding=1, output_padding=1, bias=bias),
             norm_layer(norm, filters),
             nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(3),
+            ReflectionPad2d(3),
             nn.Conv2d(filters, out_channels, 7),
             nn.Tanh(),
         )

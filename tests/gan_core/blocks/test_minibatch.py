@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_core.blocks.minibatch import MinibatchDiscrimination, deviation
+from gan_core.blocks.minibatch import MinibatchDiscrimination
+from gan_core.kernels.deviation import deviation
 
 
 def draw(*shape: int) -> Tensor:

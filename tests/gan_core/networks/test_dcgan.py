@@ -10,6 +10,7 @@ from differences import assert_gradient
 from torch import Tensor, nn
 
 from gan_core.blocks.conditional import ClassConditionalNorm
+from gan_core.blocks.normalisation import InstanceNorm2d
 from gan_core.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 
 CONDITIONS = ["concat", "projection", "auxiliary"]
@@ -132,7 +133,7 @@ def test_float64_is_the_same_network_to_more_digits(condition: str) -> None:
 def test_layers() -> None:
     norms = {
         "batch": nn.BatchNorm2d,
-        "instance": nn.InstanceNorm2d,
+        "instance": InstanceNorm2d,
         "layer": nn.GroupNorm,
         "none": nn.Identity,
     }

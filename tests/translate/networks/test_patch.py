@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gan_core.blocks.normalisation import InstanceNorm2d
 from translate.networks.patch import PatchDiscriminator, PixelDiscriminator
 
 FIELDS = {1: 16, 2: 34, 3: 70, 4: 142, 5: 286}
@@ -72,7 +73,7 @@ def test_keys_of_the_authors_weights() -> None:
 
 def test_layers() -> None:
     net = shape_only(3, 256)
-    inner = [nn.Conv2d, nn.InstanceNorm2d, nn.LeakyReLU]
+    inner = [nn.Conv2d, InstanceNorm2d, nn.LeakyReLU]
     assert [type(m) for m in net.model] == [nn.Conv2d, nn.LeakyReLU, *inner * 3, nn.Conv2d]
     convolutions = [m for m in net.model if isinstance(m, nn.Conv2d)]
     assert [c.out_channels for c in convolutions] == [64, 128, 256, 512, 1]

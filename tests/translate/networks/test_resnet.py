@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from gan_core.blocks.normalisation import InstanceNorm2d
+from gan_core.blocks.padding import ReflectionPad2d
 from translate.networks.fit import fit
 from translate.networks.resnet import ResnetGenerator
 
@@ -66,12 +68,12 @@ def test_batch_norm_carries_the_bias() -> None:
 
 def test_layers() -> None:
     net = shape_only(3, 5, 256, blocks=1)
-    down = [nn.ReflectionPad2d, nn.Conv2d] + [nn.InstanceNorm2d, nn.ReLU, nn.Conv2d] * 2
-    up = [nn.ConvTranspose2d, nn.InstanceNorm2d, nn.ReLU] * 2
-    end = [nn.ReflectionPad2d, nn.Conv2d, nn.Tanh]
+    down = [ReflectionPad2d, nn.Conv2d] + [InstanceNorm2d, nn.ReLU, nn.Conv2d] * 2
+    up = [nn.ConvTranspose2d, InstanceNorm2d, nn.ReLU] * 2
+    end = [ReflectionPad2d, nn.Conv2d, nn.Tanh]
     kinds = [type(layer) for layer in net.model]
-    assert kinds == [*down, nn.InstanceNorm2d, nn.ReLU, kinds[10], *up, *end]
-    half = [nn.ReflectionPad2d, nn.Conv2d, nn.InstanceNorm2d]
+    assert kinds == [*down, InstanceNorm2d, nn.ReLU, kinds[10], *up, *end]
+    half = [ReflectionPad2d, nn.Conv2d, InstanceNorm2d]
     assert [type(layer) for layer in net.model[10].conv_block] == [*half, nn.ReLU, *half]
     weights = [tuple(net.model[place].weight.shape) for place in (1, 4, 7, 11, 14, 18)]
     assert weights == [  # transposed convolutions name what they take first
@@ -82,7 +84,7 @@ def test_layers() -> None:
         (128, 64, 3, 3),
         (5, 64, 7, 7),
     ]
-    assert not any(layer.affine for layer in net.modules() if isinstance(layer, nn.InstanceNorm2d))
+    assert not any(layer.affine for layer in net.modules() if isinstance(layer, InstanceNorm2d))
 
 
 def test_first_weights() -> None:
