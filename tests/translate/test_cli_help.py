@@ -40,7 +40,7 @@ def processor_seconds(words: tuple[str, ...]) -> tuple[float, str]:
 def test_the_contracts_commands_are_there() -> None:
     names = {words[0] for words in COMMANDS if words}
     assert {"train", "convert", "sample", "interpolate", "reconstruct", "edit"} <= names
-    assert {"explain", "recipes", "data", "doctor"} <= names
+    assert {"explain", "recipes", "data", "bench", "doctor"} <= names
     assert {words[1] for words in COMMANDS if len(words) == 2} >= {"demo", "sketch", "check"}
 
 

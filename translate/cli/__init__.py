@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from translate.cli.bench import bench
 from translate.cli.convert import convert
 from translate.cli.data import app as data
 from translate.cli.doctor import doctor
@@ -35,6 +36,7 @@ for command in (
     edit,
     explain,
     recipes,
+    bench,
     doctor,
 ):
     app.command()(command)

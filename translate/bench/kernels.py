@@ -1,0 +1,74 @@
+"""Each operation of ``gan_core.kernels``: its kernel, its plain form, and torch.compile of that.
+
+Forward passes on tensors of the size that networks give them, medians of Triton's ``do_bench``,
+which empties the cache before every call. The limit is a copy that moves as many bytes as the
+operation must at least; the reached share is the copy's time by the kernel's.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_core.kernels import OPERATIONS, Operation
+from gan_core.precision import FORMATS
+from translate.bench.lane import Work
+from translate.device import find_device
+
+DTYPES = {name: dtype or torch.float32 for name, dtype in FORMATS.items()}
+
+
+def measured(device: str) -> Work:
+    """A turn of so many steps measures every way so often, in turns: facts["kernels"]."""
+    place = find_device(device)
+    do_bench: Any = import_module("triton.testing").do_bench
+    rows: list[dict[str, Any]] = []
+
+    @torch.no_grad()
+    def turn(rounds: int) -> float:
+        for name, operation in OPERATIONS.items():
+            for precision, dtype in DTYPES.items():
+                tensors = operation.example(place, dtype)
+                moved = operation.moved(*tensors)
+                row = {"operation": name, "format": precision, "bytes": moved}
+                rows.append(row | _times(ways(operation, tensors, moved), do_bench, rounds))
+        return math.nan
+
+    return Work(turn, device=place, facts={"kernels": rows})
+
+
+def _times(
+    calls: Mapping[str, Callable[[], object]], do_bench: Callable[..., float], rounds: int
+) -> dict[str, Any]:
+    """Seconds by way and round; a way that fails is left out, and said."""
+    seconds: dict[str, list[float]] = {way: [] for way in calls}
+    failed: dict[str, str] = {}
+    for way in list(calls) * rounds:
+        if way in failed:
+            continue
+        try:
+            seconds[way].append(do_bench(calls[way], return_mode="median") / 1000)
+        except Exception as error:
+            failed[way] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return {"seconds": {way: times for way, times in seconds.items() if times}, "failed": failed}
+
+
+def ways(
+    operation: Operation, tensors: tuple[Tensor, ...], moved: int
+) -> dict[str, Callable[[], object]]:
+    torch.compiler.reset()  # one operation's versions are not to count against the next one's
+
+    def reference(*inputs: Tensor) -> Any:
+        return operation.call(*inputs, impl="reference")
+
+    source = torch.empty(moved // 2, dtype=torch.uint8, device=tensors[0].device)
+    return {
+        "ours": partial(operation.call, *tensors, impl="triton"),
+        "eager": partial(reference, *tensors),
+        "compiled": partial(torch.compile(reference, dynamic=False), *tensors),
+        "copy": partial(torch.empty_like(source).copy_, source),
+    }
