@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from gan_core.blocks.convolution import Conv2d, ConvTranspose2d
 from gan_core.blocks.initialisation import Init, initialise
 from gan_core.blocks.normalisation import Norm, norm_layer
 from translate.networks.fit import at_any_size
@@ -80,10 +81,10 @@ class UNetGenerator(nn.Module):
         bias = norm != "batch"
 
         def up(width: int, out: int, bias: bool) -> nn.Module:
-            return nn.ConvTranspose2d(width, out, 4, stride=2, padding=1, bias=bias)
+            return ConvTranspose2d(width, out, 4, stride=2, padding=1, bias=bias)
 
         def down(width: int, out: int) -> nn.Module:
-            return nn.Conv2d(width, out, 4, stride=2, padding=1, bias=bias)
+            return Conv2d(width, out, 4, stride=2, padding=1, bias=bias)
 
         widths = [filters * min(2**level, 8) for level in range(depth)]
         # ReLU may work in place: nothing else reads its map. The skip reads that of LeakyReLU.

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from gan_core.blocks.convolution import Conv2d, ConvTranspose2d
 from translate.networks.unet import Level, UNetGenerator
 
 
@@ -100,7 +101,7 @@ def test_depth_by_size(size: int, depth: int) -> None:
 def test_layers() -> None:
     net = shape_only(3, 5, 256)
     outermost, *middle, innermost = levels(net)
-    down, up = nn.Conv2d, nn.ConvTranspose2d
+    down, up = Conv2d, ConvTranspose2d
     assert [type(m) for m in outermost] == [down, Level, nn.ReLU, up, nn.Tanh]
     inside = [nn.LeakyReLU, down, nn.BatchNorm2d, Level, nn.ReLU, up, nn.BatchNorm2d]
     assert [[type(m) for m in level] for level in middle] == [
