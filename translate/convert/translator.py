@@ -14,7 +14,6 @@ from gan_core.precision import autocast, memory_format, upcast
 from translate.data.derived import DERIVED, Derived
 from translate.data.image import resize, with_channels
 from translate.data.tensors import to_image, to_tensor
-from translate.device import keep_memory
 from translate.errors import TooLargeError, UserError, nearest
 from translate.model import describing, find_precision, load_network, read_model
 
@@ -158,8 +157,6 @@ def open_translator(
     at: as for ``Translator``; 0: at the pictures' own size; None: as the model's header says, which
         is that or the square that it was trained on.
     """
-    if device.type == "cpu":
-        keep_memory()
     tensors, header = read_model(path)
     if not header.get("translations"):
         raise UserError(

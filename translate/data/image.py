@@ -261,8 +261,22 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    shrunk = (min(width, image.shape[1]), min(height, image.shape[0]))
-    for size, method in ((shrunk, cv2.INTER_AREA), ((width, height), cv2.INTER_CUBIC)):
-        if size != (image.shape[1], image.shape[0]):
-            image = cv2.resize(image, size, interpolation=method).reshape(size[1], size[0], -1)
-    return image
+    rows, columns = image.shape[:2]
+    shrunk = (min(width, columns), min(height, rows))
+    if shrunk != (columns, rows):
+        image = _averaged(image, shrunk)
+    if shrunk != (width, height):
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+    return image if image.ndim == 3 else image[..., None]  # OpenCV drops a single channel
+
+
+def _averaged(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Integers by way of float32: the same result in two thirds of the time, by OpenCV's code.
+
+    But for whole factors, which it has special code for.
+    """
+    whole = image.shape[1] % size[0] == 0 and image.shape[0] % size[1] == 0
+    if whole or image.dtype == np.float32:
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    wide = cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.rint(wide).astype(image.dtype)
