@@ -7,8 +7,6 @@ from typing import Literal
 import torch
 from torch import nn
 
-Choice = Literal["auto", "on", "off"]
-
 
 def resolve(name: str) -> Literal["on", "off"]:
     """What "auto" stands for: "off", until it is measured to pay somewhere.

@@ -42,10 +42,11 @@ def autocast(name: str, device: torch.device) -> AbstractContextManager[None]:
 
 
 def memory_format(name: str) -> torch.memory_format:
-    """How maps and weights [B, C, H, W] lie in memory for a format: channels last for 16 bits.
+    """How maps [B, C, H, W] lie in memory for a format: channels last for 16 bits.
 
     Matrix units, and the 16-bit convolutions of CPUs, take channels side by side; laid out
-    otherwise every map is reordered on the way in and out.
+    otherwise every map is reordered on the way in and out. Weights follow on CUDA only: a CPU's
+    fused Adam would copy them, and its convolutions reorder them faster from where they are.
     """
     return torch.contiguous_format if FORMATS[name] is None else torch.channels_last
 

@@ -96,6 +96,8 @@ class Trainer:
         self.accumulate, self.seed, self.max_skips = accumulate, seed, max_skips
         self.device = next(p.device for net in nets.values() for p in net.parameters())
         self.memory_format = memory_format(precision)
+        for net in nets.values() if self.device.type == "cuda" else ():
+            net.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         distributed.share_([t for net in nets.values() for t in net.state_dict().values()])
         self.average = Average({name: nets[name] for name in method.averaged}, ema_half_life)
         self.scales = {update.name: LossScale() for update in method.updates}

@@ -37,6 +37,8 @@ BESIDES = {
     "data.workers",
     "data.max_broken",
     "run.device",
+    "run.compile",
+    "run.kernels",
     *(f"run.{name}" for name in keywords(RunFolder)),
 }
 PATHS = {"domains", "aligned", "images", "text", "validation"}  # of [data]

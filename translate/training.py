@@ -16,7 +16,6 @@ from gan_core.trainer import Logs, Trainer, TrainingError, run
 from translate.best import Best
 from translate.data.dataset import DataSet
 from translate.data.loader import Batches, resolve_workers
-from translate.device import keep_memory
 from translate.errors import UserError
 from translate.meter import Meter
 from translate.methods import TranslationMethod
@@ -80,8 +79,6 @@ def build(recipe: Recipe, device: torch.device, say: Say) -> Run:
         place["compile"] = compilation.resolve(place["compile"])
         place["kernels"] = dispatch.resolve(place["kernels"], device)
     dispatch.use(place["kernels"])
-    if device.type == "cpu":
-        keep_memory()
     seed = recipe.values["run"]["seed"]
     if not 0 <= seed < 2**63:
         raise UserError(f"recipe: [run] seed must be from 0 to 2^63 - 1, not {seed}")

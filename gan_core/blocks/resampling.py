@@ -1,6 +1,7 @@
 """Sides of pictures and maps doubled and halved without weights, and a fade between two."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.kernels.resample import downsample, upsample
@@ -12,7 +13,9 @@ def up(x: Tensor, factor: int) -> Tensor:
 
     factor: a power of two; 1 leaves x.
     """
-    return x if factor == 1 else up(upsample(x), factor // 2)
+    if factor == 2:
+        return upsample(x)
+    return x if factor == 1 else F.interpolate(x, scale_factor=factor, mode="nearest")
 
 
 def down(x: Tensor, factor: int) -> Tensor:
@@ -20,7 +23,9 @@ def down(x: Tensor, factor: int) -> Tensor:
 
     factor: a power of two that divides the sides; 1 leaves x.
     """
-    return x if factor == 1 else down(downsample(x), factor // 2)
+    if factor == 2:
+        return downsample(x)
+    return x if factor == 1 else F.avg_pool2d(x, factor)
 
 
 def fade(old: Tensor, new: Tensor, alpha: Tensor) -> Tensor:

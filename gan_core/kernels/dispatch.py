@@ -31,7 +31,7 @@ def use(impl: Literal["reference", "triton"]) -> None:
 
 def resolve(impl: Impl, device: torch.device) -> Literal["reference", "triton"]:
     """What "auto" stands for on a device. Raises ValueError if "triton" cannot run there."""
-    obstacle = _of_machine(device.type)
+    obstacle = _of_machine(device)
     if impl == "triton" and obstacle:
         raise ValueError(f"kernels = 'triton' cannot run here: {obstacle}; choose auto")
     return "reference" if impl == "reference" or obstacle else "triton"
@@ -54,7 +54,7 @@ def chosen(operation: str, impl: Impl, *tensors: Tensor) -> bool:
 
 def _obstacle(*tensors: Tensor) -> str:
     for x in tensors:
-        if reason := _of_machine(x.device.type):
+        if reason := _of_machine(x.device):
             return reason
         if x.dtype not in DTYPES:
             return f"{x.dtype} tensors"
@@ -63,9 +63,13 @@ def _obstacle(*tensors: Tensor) -> str:
     return ""
 
 
-def _of_machine(device: str) -> str:
-    if device != "cuda" and not (device == "cpu" and INTERPRETED):
-        return f"on {device}, and Triton's kernels run on CUDA devices"
+def _of_machine(device: torch.device) -> str:
+    if device.type == "cpu" and INTERPRETED:
+        return _LACKING
+    if device.type != "cuda":
+        return f"on {device.type}, and Triton's kernels run on CUDA devices"
+    if torch.cuda.get_device_capability(device) < (7, 0):
+        return "Triton needs a GPU of compute capability 7.0 or later"
     return _LACKING
 
 

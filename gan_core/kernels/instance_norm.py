@@ -68,11 +68,11 @@ def reference(
 
     Batch norm of one sample with B * C channels, as torch does it. There the activation can take
     place in the result, which would cost two copies in the backward after ``F.instance_norm``: what
-    that returns is a view. channels_last maps, of which torch would make contiguous ones, go sample
-    by sample: joined, they have strides that torch's batch norm takes for others, and its gradient
-    is wrong.
+    that returns is a view. On CPUs channels_last maps, of which torch would make contiguous ones,
+    go sample by sample: joined, they have strides that torch's batch norm takes for others, and its
+    gradient is wrong.
     """
-    if memory_format(x) is torch.channels_last:
+    if memory_format(x) is torch.channels_last and not x.is_cuda:
         parts = [_by_batch_norm(sample, weight, bias, slope, eps) for sample in x.split(1)]
         y = parts[0] if len(parts) == 1 else torch.cat(parts)
     else:

@@ -14,7 +14,8 @@ Medians of {rounds} rounds and, in brackets, the smallest and largest. Each way 
 of its own, in turns with the others. "ours is faster": the other's time for a picture by ours, \
 round by round. Memory: the most that the process held{held}. Of limit: the operations that the \
 mathematics needs, at the rate measured in the same rounds, by the time taken; the rate is that of \
-the fastest {limit}."""
+the fastest {limit}. On Linux CPUs training keeps the memory that it frees, the plain way does \
+not."""
 KERNELS = """\
 Forward passes, medians. Of limit: the time of a copy that moves as many bytes as the operation
 must, by the kernel's."""

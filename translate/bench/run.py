@@ -244,8 +244,9 @@ class _Bench:
 
 
 def _by_precision(plain: Any, facts: Facts) -> dict[str, Make]:
-    """The plain way in float32 and, where ours works in bf16, under autocast as well."""
+    """The plain way in float32 and, where ours works in 16 bits, under autocast as well."""
     rivals: dict[str, Make] = {"plain": partial(plain, "fp32")}
-    if facts["run"]["precision"] == "bf16":
-        rivals["plain bf16"] = partial(plain, "bf16")
+    precision = facts["run"]["precision"]
+    if precision != "fp32":
+        rivals[f"plain {precision}"] = partial(plain, precision)
     return rivals

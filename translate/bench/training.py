@@ -18,7 +18,7 @@ from translate.bench import plain
 from translate.bench.lane import Work, timed
 from translate.bench.plain_networks import plain_network
 from translate.data.dataset import DataSet
-from translate.device import find_device
+from translate.device import find_device, tune
 from translate.errors import UserError
 from translate.methods import TranslationMethod
 from translate.methods.cyclegan import CycleGAN
@@ -74,6 +74,7 @@ class Training:
 def ours(training: Training) -> Work:
     """What ``translate train`` builds, and its trainer's step."""
     recipe, device = training.recipe(), find_device(training.device)
+    tune(device)
     run = build(recipe, device, lambda sentence: None)
     trainer, batches = run.trainer, _ready(run.data, device)
     progress = _middle(trainer.steps, run.data)

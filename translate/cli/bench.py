@@ -65,6 +65,8 @@ def bench(
     from translate.recipe_file import parse_override
 
     sweeps = dict(map(sweep_of, sweep or []))
+    if len(sweeps) < len(sweep or []):
+        raise UserError("--sweep names an axis twice: give all its values at once, size=64,128")
     if plot is not None:
         if not sweeps:
             raise UserError("--plot draws what changes: say with --sweep size=64,128,256")

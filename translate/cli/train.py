@@ -79,7 +79,7 @@ def train(
 
     from gan_core import distributed
     from translate.cli.progress import say
-    from translate.device import find_device
+    from translate.device import find_device, tune
     from translate.errors import UserError
     from translate.expectation import expect
     from translate.recipe import pictures_of, resolve
@@ -113,6 +113,7 @@ def train(
         with blaming("run"):
             named = find_device(chosen.values["run"]["device"])
             place = stack.enter_context(distributed.start(named))
+        tune(place)
         first = distributed.rank() == 0  # of several processes one speaks and writes
         tell = say if first else lambda sentence: None
         run = build(chosen, place, tell)

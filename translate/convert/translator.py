@@ -50,7 +50,6 @@ class Translator:
     ) -> None:
         self.memory_format = memory_format(precision)
         self.net = net.to(device).eval().requires_grad_(False)
-        self.net.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.takes, self.makes = channels
         if derived:
             self.takes, self.makes = 4 if derived.spends_alpha else 3, 3

@@ -271,12 +271,13 @@ def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _averaged(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Integers by way of float32: the same result in two thirds of the time, by OpenCV's code.
+    """Integers by way of float32: to the same result, in two thirds of OpenCV's time at 512 pixels.
 
-    But for whole factors, which it has special code for.
+    But for whole factors, which it has special code for, and large pictures, where the copy costs
+    more than it brings: 54 ms against 41 for one of 12 megapixels.
     """
     whole = image.shape[1] % size[0] == 0 and image.shape[0] % size[1] == 0
-    if whole or image.dtype == np.float32:
+    if whole or image.size > 2**20 or image.dtype.kind == "f":
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     wide = cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     return np.rint(wide).astype(image.dtype)

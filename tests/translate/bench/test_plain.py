@@ -155,17 +155,17 @@ def test_networks_are_the_toolkits(kind: str, more: dict[str, Any]) -> None:
     if kind != "patch":
         arguments["out_channels"] = 3
     torch.manual_seed(0)
-    ours = NETWORKS[kind](**arguments).eval()
-    net = plain_network(kind, arguments).eval()
+    ours = NETWORKS[kind](**arguments).eval().double()
+    net = plain_network(kind, arguments).eval().double()
     net.load_state_dict(ours.state_dict())
     assert all(
         type(m).__module__.startswith("torch") for m in net.modules() if not list(m.children())
     )
-    x = torch.randn(2, 3, 64, 64)
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
         made, wanted = net(x.clone()), ours(x.clone())
     assert wanted.std() > 1e-3
-    torch.testing.assert_close(made, wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(made, wanted, rtol=1e-10, atol=1e-12)
     dropped = [sum(isinstance(m, nn.Dropout) for m in n.modules()) for n in (net, ours)]
     assert dropped[0] == dropped[1]
 
