@@ -148,7 +148,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {"resnet": resnet, "unet": unet,
 
 def plain_network(kind: str, arguments: dict[str, Any]) -> nn.Module:
     """A recipe's network; ValueError for what the papers do not have."""
-    chosen = {key: value for key, value in arguments.items() if not key.startswith("init")}
+    besides = ("init", "init_gain", "recompute")  # say how it begins, and how it is computed
+    chosen = {key: value for key, value in arguments.items() if key not in besides}
     if chosen.pop("weights", "free") != "free" or kind not in NETWORKS:
         raise ValueError(f"the plain way has no network of kind {kind!r} with such weights")
     if chosen["norm"] not in NORMS:

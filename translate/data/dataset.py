@@ -113,6 +113,10 @@ class Item:
     batch: dict[str, Tensor]
     broken: dict[str, str] = field(default_factory=dict)
 
+    def pin_memory(self) -> "Item":
+        """In memory that a GPU can fetch from by itself; called by torch's loader."""
+        return Item({key: x.pin_memory() for key, x in self.batch.items()}, self.broken)
+
 
 class DataSet(Dataset[Item]):
     """Item ``position``: the batch at that place of the run.

@@ -36,6 +36,7 @@ class Batches:
                 sampler=itertools.count(start),
                 num_workers=resolve_workers(workers, device),
                 worker_init_fn=_init_worker,
+                pin_memory=device.type == "cuda",
             )
         )
 
@@ -46,7 +47,9 @@ class Batches:
         item: Item = next(self._items)
         if item.broken.keys() - self.broken.keys():
             self._count(item.broken)
-        return {key: tensor.to(self.device) for key, tensor in item.batch.items()}
+        return {
+            key: tensor.to(self.device, non_blocking=True) for key, tensor in item.batch.items()
+        }
 
     def close(self) -> None:
         """End the workers. They ignore SIGTERM: an exit by a traceback would wait for ever."""

@@ -6,7 +6,9 @@ and parameter names equal the authors' PyTorch code, so that its weights can be 
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gan_core.blocks.initialisation import Init, initialise
 from gan_core.blocks.layers import Layers
@@ -18,8 +20,9 @@ from translate.networks.fit import at_any_size
 class ResidualBlock(nn.Module):
     """x + (pad, conv 3x3, norm, ReLU, [dropout], pad, conv 3x3, norm)(x); no ReLU on the sum."""
 
-    def __init__(self, channels: int, norm: Norm, dropout: bool) -> None:
+    def __init__(self, channels: int, norm: Norm, dropout: bool, recompute: bool) -> None:
         super().__init__()
+        self.recompute = recompute
         bias = norm != "batch"
         self.conv_block = Layers(
             ReflectionPad2d(1),
@@ -33,6 +36,8 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(self.conv_block, x, residual=x, use_reentrant=False)
         return self.conv_block(x, residual=x)
 
 
@@ -44,6 +49,9 @@ class ResnetGenerator(nn.Module):
 
     size: of the training pictures; with blocks = "auto" it chooses 6 blocks up to 128 pixels and 9
         from 256, as the paper does (the step is put at 192).
+    recompute: what the residual blocks hold for the way back is computed again there (Chen et al.
+        2016, "Training Deep Nets with Sublinear Memory Cost"): less memory, another forward pass of
+        the blocks. Not with norm = "batch", whose statistics would be counted twice.
     Deviations: sides below 8 or no multiples of 4 are extended by mirroring, and the output is cut
         back; with norm = "none" convolutions keep their bias (the authors' code drops it).
     """
@@ -58,6 +66,7 @@ class ResnetGenerator(nn.Module):
         blocks: Literal["auto"] | int = "auto",
         norm: Norm = "instance",
         dropout: bool = False,
+        recompute: bool = False,
         init: Init = "normal",
         init_gain: float = 0.02,
     ) -> None:
@@ -68,6 +77,10 @@ class ResnetGenerator(nn.Module):
             blocks = 9 if size > 192 else 6
         if blocks < 0:
             raise ValueError(f"blocks must be 0 or more, not {blocks}")
+        if recompute and norm == "batch":
+            raise ValueError(
+                'recompute = true would count batch statistics twice: set norm = "instance"'
+            )
         bias = norm != "batch"
         wide, wider = 2 * filters, 4 * filters
         self.model = Layers(
@@ -81,7 +94,7 @@ class ResnetGenerator(nn.Module):
             nn.Conv2d(wide, wider, 3, stride=2, padding=1, bias=bias),
             norm_layer(norm, wider),
             nn.ReLU(inplace=True),
-            *(ResidualBlock(wider, norm, dropout) for _ in range(blocks)),
+            *(ResidualBlock(wider, norm, dropout, recompute) for _ in range(blocks)),
             nn.ConvTranspose2d(wider, wide, 3, stride=2, padding=1, output_padding=1, bias=bias),
             norm_layer(norm, wide),
             nn.ReLU(inplace=True),
