@@ -91,7 +91,7 @@ def _gradient_kernel(
         inside = (row < rows) & (column < columns)
         at = row * columns + column
         slant = tl.load(g + at, inside, 0).to(tl.float32) * gain
-        slant = tl.where(tl.load(y + at, inside, 0) > 0, slant, slant * slope)
+        slant = tl.where(tl.load(y + at, inside, 0).to(tl.float32) > 0, slant, slant * slope)
         tl.store(dx + at, slant, inside)
         total += slant
         if LAST:
