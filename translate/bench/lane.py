@@ -132,7 +132,7 @@ def _serve(pipe: Connection, make: Callable[[], Work]) -> None:
             pipe.send({"seconds": seconds, "memory": memory, "facts": work.facts})
     except EOFError:
         pass  # the parent is done
-    except UserError as error:
+    except (UserError, ValueError) as error:  # ValueErrors say to callers what to mend
         pipe.send({"refused": str(error)})
     except Exception:
         pipe.send({"failed": traceback.format_exc()})

@@ -9,8 +9,10 @@ from typing import Any
 from translate.errors import UserError
 
 
-def check() -> None:
-    """UserError where there is no matplotlib: told before hours are spent."""
+def check(path: Path) -> None:
+    """UserError for another format, and where there is no matplotlib."""
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--plot {path}: name it .png, .svg or .pdf")
     if find_spec("matplotlib") is None:
         raise UserError("--plot draws with matplotlib: pip install 'translate-gan[bench]'")
 
@@ -19,7 +21,7 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
     """A panel for each thing measured and each axis: images per second of every way, the median
     with the smallest and largest; both axes logarithmic where values are above 0.
     """
-    check()
+    check(path)
     figures: Any = import_module("matplotlib.figure")
     panels: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in result["comparisons"]:

@@ -94,9 +94,13 @@ def sweep_of(text: str) -> tuple[str, list[int]]:
     if axis not in AXES:
         raise UserError(f"--sweep {text}: nothing called {axis!r} is swept{nearest(axis, AXES)}")
     try:
-        return axis, sorted({int(value) for value in values.split(",")})
+        numbers = sorted({int(value) for value in values.split(",")})
     except ValueError:
         raise UserError(f"--sweep {text}: give whole numbers, as in {axis}=1,2,4") from None
+    least = {"size": 4, "batch": 1, "workers": 0}[axis]
+    if numbers[0] < least:
+        raise UserError(f"--sweep {text}: {axis} must be {least} or more, not {numbers[0]}")
+    return axis, numbers
 
 
 def _family(recipe: str | None, chosen: Sequence[str]) -> str | None:

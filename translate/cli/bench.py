@@ -70,7 +70,10 @@ def bench(
     if plot is not None:
         if not sweeps:
             raise UserError("--plot draws what changes: say with --sweep size=64,128,256")
-        plotting.check()
+        plotting.check(plot)
+    for path in (json_, plot):  # told before hours are spent
+        if path is not None and not path.parent.is_dir():
+            raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
     request = Request(
         str(find_device(device)),
         recipe,
@@ -82,13 +85,13 @@ def bench(
         pictures,
     )
     result = bench(what or [], request, Effort(rounds, seconds, steps), sweeps, _watch)
+    console = Console(highlight=False)
+    for part in tables(result):
+        console.print(part)
     if json_ is not None:
         write(result, json_)
     if plot is not None:
         plotting.plot(result, plot)
-    console = Console(highlight=False)
-    for part in tables(result):
-        console.print(part)
 
 
 @contextmanager

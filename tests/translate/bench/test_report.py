@@ -82,7 +82,12 @@ def test_the_file_holds_everything(tmp_path: Path) -> None:
 def test_without_matplotlib_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plot, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'translate-gan\[bench\]'"):
-        plot.check()
+        plot.check(Path("cost.png"))
+
+
+def test_a_plot_of_another_format_is_refused() -> None:
+    with pytest.raises(UserError, match=r"name it \.png, \.svg or \.pdf"):
+        plot.check(Path("cost.jpx"))
 
 
 def test_a_plot_has_a_panel_for_each_axis(tmp_path: Path) -> None:

@@ -253,7 +253,8 @@ def test_a_model_file_says_all_that_is_needed(model: Path) -> None:
         "kind": "resnet",
         "arguments": {
             **{"in_channels": 3, "out_channels": 3, "size": 16, "filters": 4, "blocks": 1},
-            **{"norm": "instance", "dropout": False, "init": "normal", "init_gain": 0.02},
+            **{"norm": "instance", "dropout": False, "recompute": False},
+            **{"init": "normal", "init_gain": 0.02},
         },
     }
     assert header["recipe"]["method"]["name"] == "cyclegan"
