@@ -1,5 +1,7 @@
 """torch.compile for the networks of a run."""
 
+import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -8,14 +10,18 @@ import torch
 from torch import nn
 
 
-def resolve(name: str) -> Literal["on", "off"]:
+def resolve(name: str, device: torch.device) -> Literal["on", "off"]:
     """What "auto" stands for: "off", until it is measured to pay somewhere.
 
     On a CPU with bf16 a CycleGAN step takes as long compiled as not, after 14 seconds of compiling;
-    no GPU has been measured. Raises ValueError for another word.
+    no GPU has been measured. Raises ValueError for another word, and for "on" where a CPU's
+    networks would have no compiler.
     """
     if name not in ("auto", "on", "off"):
         raise ValueError(f"compile {name!r}: choose auto, on, off")
+    compilers = (os.environ.get("CXX", "g++"), "clang++")
+    if name == "on" and device.type == "cpu" and not any(map(shutil.which, compilers)):
+        raise ValueError("compile = 'on' needs g++ or clang++ on a CPU: install one, or choose off")
     return "on" if name == "on" else "off"
 
 

@@ -76,7 +76,7 @@ def build(recipe: Recipe, device: torch.device, say: Say) -> Run:
     place = recipe.values["run"]
     with blaming("run"):
         place["precision"] = precision.resolve(place["precision"], device)
-        place["compile"] = compilation.resolve(place["compile"])
+        place["compile"] = compilation.resolve(place["compile"], device)
         place["kernels"] = dispatch.resolve(place["kernels"], device)
     dispatch.use(place["kernels"])
     seed = recipe.values["run"]["seed"]
@@ -116,6 +116,7 @@ def build(recipe: Recipe, device: torch.device, say: Say) -> Run:
     _rehearse(trainer, first)
     if place["compile"] == "on":
         compilation.compile_(nets.values())
+        say("the networks are compiled in the first steps, which takes minutes on some machines")
     return Run(recipe, device, method, data, trainer, describe)
 
 

@@ -8,11 +8,22 @@ from gan_core import compilation
 from gan_core.losses.penalties import gradient_penalty
 from translate.networks.patch import PatchDiscriminator
 
+CPU = torch.device("cpu")
+
 
 def test_auto_is_off() -> None:
-    assert [compilation.resolve(name) for name in ("auto", "on", "off")] == ["off", "on", "off"]
+    assert [compilation.resolve(name, CPU) for name in ("auto", "off")] == ["off", "off"]
+    assert compilation.resolve("on", torch.device("cuda")) == "on"
     with pytest.raises(ValueError, match="compile 'yes': choose auto, on, off"):
-        compilation.resolve("yes")
+        compilation.resolve("yes", CPU)
+
+
+def test_a_cpu_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: name if name == "clang++" else None)
+    assert compilation.resolve("on", CPU) == "on"
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(ValueError, match=r"needs g\+\+ or clang\+\+"):
+        compilation.resolve("on", CPU)
 
 
 @pytest.mark.slow

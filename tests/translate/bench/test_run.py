@@ -131,7 +131,10 @@ def test_a_sweep_in_words(text: str, wanted: object) -> None:
     assert sweep_of(text) == wanted
 
 
-@pytest.mark.parametrize("text", ["sizes=64", "size", "size=", "size=a", "batch=1.5"])
+@pytest.mark.parametrize(
+    "text",
+    ["sizes=64", "size", "size=", "size=a", "batch=1.5", "size=3,64", "batch=0", "workers=-1"],
+)
 def test_no_sweep(text: str) -> None:
     with pytest.raises(UserError, match=f"--sweep {text}"):
         sweep_of(text)
