@@ -95,9 +95,8 @@ class Trainer:
         self.setting = setting
         self.accumulate, self.seed, self.max_skips = accumulate, seed, max_skips
         self.device = next(p.device for net in nets.values() for p in net.parameters())
-        self.memory_format = memory_format(precision)
         for net in nets.values() if self.device.type == "cuda" else ():
-            net.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+            net.to(memory_format=memory_format(precision))  # type: ignore[call-overload]
         distributed.share_([t for net in nets.values() for t in net.state_dict().values()])
         self.average = Average({name: nets[name] for name in method.averaged}, ema_half_life)
         self.scales = {update.name: LossScale() for update in method.updates}
@@ -133,8 +132,9 @@ class Trainer:
         return logs
 
     def _laid_out(self, batch: Batch) -> Batch:
+        layout = memory_format(self.precision)
         return {
-            key: x.contiguous(memory_format=self.memory_format) if x.ndim == 4 else x
+            key: x.contiguous(memory_format=layout) if x.ndim == 4 else x
             for key, x in batch.items()
         }
 

@@ -23,7 +23,7 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         assert not isinstance(self.padding, str)
-        measures = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
+        measures = zip(x.shape[-2:], self.kernel_size, self.stride, self.padding, strict=True)
         sides = [(side + 2 * p - k) // stride + 1 for side, k, stride, p in measures]
         if not _few(x, sides[0] * sides[1]):
             return super().forward(x)
@@ -37,10 +37,10 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     """``nn.ConvTranspose2d`` without groups, dilation or output padding."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if output_size is not None or not _few(x, x.shape[2] * x.shape[3]):
+        if output_size is not None or not _few(x, x.shape[-2] * x.shape[-1]):
             return super().forward(x, output_size)
         assert not isinstance(self.padding, str)
-        measures = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
+        measures = zip(x.shape[-2:], self.kernel_size, self.stride, self.padding, strict=True)
         sides = tuple((side - 1) * stride + k - 2 * p for side, k, stride, p in measures)
         rows = x.flatten(2).transpose(1, 2).flatten(0, 1) @ self.weight.flatten(1)
         patches = rows.unflatten(0, (len(x), -1)).transpose(1, 2)

@@ -53,30 +53,29 @@ def reference_gradient(grad: Tensor, x: Tensor, together: int) -> Tensor:
 
 
 @jit
-def _forward_kernel(x, parts, G, apart, N, GROUP: tl.constexpr, BLOCK: tl.constexpr):
-    group = tl.program_id(1)
+def _group(x, G, apart, N, GROUP: tl.constexpr, BLOCK: tl.constexpr):
+    """The program's places, where its numbers lie, how far they are from their mean, deviations."""
     member = tl.arange(0, GROUP)[:, None]
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None, :]
     inside = (member < G) & (place < N)
-    at = (member.to(tl.int64) * apart + group) * N + place
+    at = (member.to(tl.int64) * apart + tl.program_id(1)) * N + place
     value = tl.load(x + at, inside, 0).to(tl.float32)
     away = tl.where(inside, value - tl.sum(value, 0, keep_dims=True) / G, 0)
     spread = tl.sqrt(tl.sum(away * away, 0, keep_dims=True) / G + 1e-8)
-    part = group.to(tl.int64) * tl.num_programs(0) + tl.program_id(0)
+    return place, at, inside, away, spread
+
+
+@jit
+def _forward_kernel(x, parts, G, apart, N, GROUP: tl.constexpr, BLOCK: tl.constexpr):
+    place, _, _, _, spread = _group(x, G, apart, N, GROUP, BLOCK)
+    part = tl.program_id(1).to(tl.int64) * tl.num_programs(0) + tl.program_id(0)
     tl.store(parts + part, tl.sum(tl.where(place < N, spread, 0)) / N)
 
 
 @jit
 def _gradient_kernel(g, x, dx, G, apart, N, GROUP: tl.constexpr, BLOCK: tl.constexpr):
-    group = tl.program_id(1)
-    member = tl.arange(0, GROUP)[:, None]
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None, :]
-    inside = (member < G) & (place < N)
-    at = (member.to(tl.int64) * apart + group) * N + place
-    value = tl.load(x + at, inside, 0).to(tl.float32)
-    away = tl.where(inside, value - tl.sum(value, 0, keep_dims=True) / G, 0)
-    spread = tl.sqrt(tl.sum(away * away, 0, keep_dims=True) / G + 1e-8)
-    tl.store(dx + at, away / spread * (tl.load(g + group) / G / N), inside)
+    _, at, inside, away, spread = _group(x, G, apart, N, GROUP, BLOCK)
+    tl.store(dx + at, away / spread * (tl.load(g + tl.program_id(1)) / G / N), inside)
 
 
 def _block(together: int) -> int:

@@ -48,7 +48,6 @@ class Translator:
         noise: int | None = None,
         square: bool = False,
     ) -> None:
-        self.memory_format = memory_format(precision)
         self.net = net.to(device).eval().requires_grad_(False)
         self.takes, self.makes = channels
         if derived:
@@ -101,7 +100,7 @@ class Translator:
         if self.noise is not None:
             torch.manual_seed(crc32(batch.numpy().tobytes(), self.noise))
         with autocast(self.precision, self.device):
-            batch = batch.to(self.device).contiguous(memory_format=self.memory_format)
+            batch = batch.to(self.device, memory_format=memory_format(self.precision))
             made: Tensor = upcast(self.net(batch))
         return made.cpu()
 

@@ -101,8 +101,8 @@ class CycleGAN:
             cycled_x = F(fake_y)
         with second(G):
             cycled_y = G(fake_x)
-        made = {"fake_x": fake_x, "fake_y": fake_y, "cycled_x": cycled_x, "cycled_y": cycled_y}
-        return scene | made
+        scene |= {"fake_x": fake_x, "fake_y": fake_y, "cycled_x": cycled_x, "cycled_y": cycled_y}
+        return scene
 
     def losses(self, update: Update, nets: Networks, scene: Scene) -> Losses:
         terms = {GENERATORS: self._generators, DISCRIMINATORS: self._discriminators}

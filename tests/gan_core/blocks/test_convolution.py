@@ -76,6 +76,13 @@ def test_larger_maps_are_torch_s(
 
 
 @pytest.mark.parametrize("pair", PAIRS)
+def test_a_sample_without_a_batch(pair: tuple[type[nn.Module], type[nn.Module]]) -> None:
+    ours, theirs = pair
+    layer, x = ours(2, 3, 4, 2, 1), torch.randn(2, 4, 4)
+    assert torch.equal(layer(x), theirs.forward(layer, x))
+
+
+@pytest.mark.parametrize("pair", PAIRS)
 def test_under_autocast(pair: tuple[type[nn.Module], type[nn.Module]]) -> None:
     ours, theirs = pair
     torch.manual_seed(0)

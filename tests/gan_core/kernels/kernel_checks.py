@@ -68,3 +68,14 @@ def assert_rounded_once(found: Tensor, exact: Tensor) -> None:
     last_place = torch.finfo(found.dtype).eps * exact.abs().clamp(min=1e-2).log2().floor().exp2()
     off = ((found.cpu().double() - exact) / last_place).square().mean().sqrt()
     assert 0.27 < off < 0.3
+
+
+def assert_compiles(f: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """As one graph and under autocast f and its gradients are what they are; returns the value."""
+    with torch.autocast(inputs[0].device.type, torch.bfloat16):
+        y: Tensor = torch.compile(f, fullgraph=True, backend="aot_eager")(*inputs)
+    expected, g = f(*inputs), torch.ones_like(y)
+    assert torch.equal(y, expected)
+    found, exact = (torch.autograd.grad(value, inputs, g) for value in (y, expected))
+    assert all(map(torch.equal, found, exact))
+    return y

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from kernel_checks import LAYOUTS, assert_accurate, assert_rounded_once, draw
+from kernel_checks import LAYOUTS, assert_accurate, assert_compiles, assert_rounded_once, draw
 
 from gan_core.kernels import dispatch
 from gan_core.kernels.pixel_norm import (
@@ -101,11 +101,4 @@ def test_as_an_operator(layout: torch.memory_format, device: torch.device) -> No
 
 def test_compiled_and_under_autocast(device: torch.device) -> None:
     x = draw(2, 3, 2, 5).to(device, torch.float32).requires_grad_()
-    compiled = torch.compile(kernel, fullgraph=True, backend="aot_eager")
-    with torch.autocast(device.type, torch.bfloat16):
-        y = compiled(x)
-    assert y.dtype == torch.float32
-    g = torch.ones_like(y)
-    found, expected = torch.autograd.grad(y, x, g), torch.autograd.grad(kernel(x), x, g)
-    assert torch.equal(y, kernel(x))
-    assert torch.equal(*found, *expected)
+    assert assert_compiles(kernel, x).dtype == torch.float32
