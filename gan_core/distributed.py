@@ -14,6 +14,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -54,6 +55,9 @@ def start(device: torch.device) -> Iterator[torch.device]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
+    # Defaults in this module, which any optimiser imports, hold the group that there is by then. Its
+    # threads would outlive it, and at the interpreter's end could abort the process.
+    import_module("torch.distributed.nn.functional")
     dist.init_process_group(BACKENDS[device.type])
     yield device
     # Not after an error, which may be this process's alone: this waits for the others, and they

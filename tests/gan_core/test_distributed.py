@@ -187,12 +187,20 @@ def second_launch(out: Path) -> dict[str, Any]:
     return {"history logs": logs, "history": training.state_dict()}
 
 
+def exchanging() -> int | None:
+    """How many threads of this process exchange something; Linux alone says."""
+    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    return sum("gloo" in name for name in names) if names else None
+
+
 def main(which: str, out: Path) -> None:
     with distributed.start(torch.device("cpu")) as device:
         rank = distributed.rank()
         found = {"first": first_launch, "second": second_launch}[which](out)
+        found["threads"] = exchanging()
     found["device"] = str(device)
     found["who afterwards"] = (distributed.rank(), distributed.world())
+    found["threads afterwards"] = exchanging()
     torch.save(found, out / f"{which} {rank}.pt")
 
 
@@ -254,6 +262,15 @@ def test_torchrun_is_understood(first: Any) -> None:
     assert [found["who"] for found in first] == [(0, 2), (1, 2)]
     assert [found["who afterwards"] for found in first] == [(0, 1), (0, 1)]
     assert [found["device"] for found in first] == ["cpu", "cpu"]
+
+
+@pytest.mark.slow
+def test_no_thread_outlives_it(first: Any) -> None:
+    """One that does may abort the process when the interpreter ends."""
+    for found in first:
+        if found["threads"] is not None:
+            assert found["threads"] >= 1
+            assert found["threads afterwards"] == 0
 
 
 @pytest.mark.slow

@@ -11,7 +11,16 @@ import typer.main
 
 from translate.cli import app
 
-LIMIT = 0.3  # seconds
+BARE = """
+import typer
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+@app.command()
+def one(n: int = 1): ...
+@app.command()
+def two(n: int = 1): ...
+app()
+"""
+LIMIT = 1.4  # times as long as that: 0.3 seconds on a machine where Python and Typer take 0.2
 HEAVY = ("torch", "cv2", "numpy", "pydantic", "tomlkit", "rich", "albumentations", "safetensors")
 
 
@@ -25,12 +34,10 @@ def commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
 COMMANDS = list(commands(typer.main.get_command(app)))
 
 
-def processor_seconds(words: tuple[str, ...]) -> tuple[float, str]:
-    """User and system time of ``translate WORDS`` as a process of its own, and what it prints."""
+def processor_seconds(*words: str) -> tuple[float, str]:
+    """User and system time of ``python WORDS`` as a process of its own, and what it prints."""
     before = os.times()
-    process = subprocess.run(
-        [sys.executable, "-m", "translate", *words], capture_output=True, text=True, check=True
-    )
+    process = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
     after = os.times()
     assert process.stderr == ""
     spent = after.children_user - before.children_user
@@ -45,13 +52,15 @@ def test_the_contracts_commands_are_there() -> None:
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_help_takes_less_than_three_tenths_of_a_second(words: tuple[str, ...]) -> None:
+def test_help_takes_hardly_longer_than_typers_own(words: tuple[str, ...]) -> None:
     """Processor time, the least of some tries: neighbours on a core only ever add to it."""
-    seconds: list[float] = []
-    while len(seconds) < 10 and min(seconds, default=LIMIT) >= LIMIT:
-        some, text = processor_seconds((*words, "--help"))
-        seconds.append(some)
-    assert 0.01 < min(seconds) < LIMIT
+    bare: list[float] = []
+    ours: list[float] = []
+    while len(ours) < 10 and (not ours or min(ours) >= LIMIT * min(bare)):
+        bare.append(processor_seconds("-c", BARE, "one", "--help")[0])
+        some, text = processor_seconds("-m", "translate", *words, "--help")
+        ours.append(some)
+    assert 0.2 < min(ours) / min(bare) < LIMIT
     assert text.startswith("Usage: ")
     assert " ".join(words) in text
 
