@@ -55,7 +55,7 @@ def start(device: torch.device) -> Iterator[torch.device]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    # Defaults in this module, which any optimiser imports, hold the group that there is by then. Its
+    # Any optimiser imports this module, whose defaults hold the group that there is by then: its
     # threads would outlive it, and at the interpreter's end could abort the process.
     import_module("torch.distributed.nn.functional")
     dist.init_process_group(BACKENDS[device.type])

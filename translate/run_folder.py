@@ -71,10 +71,10 @@ class RunFolder:
             raise UserError(f"{self.path} is a file; choose another --out")
         if self.path.is_dir() and any(path != self._lock for path in self.path.iterdir()):
             if not overwrite:
+                resumable = checkpoints(self.path / "checkpoints")
+                go_on = f"go on with it by --resume {quote(str(self.path))}, " if resumable else ""
                 raise UserError(
-                    f"{self.path} exists: go on with it by --resume {quote(str(self.path))}, "
-                    "choose another "
-                    "--out, or give --overwrite"
+                    f"{self.path} exists: {go_on}choose another --out, or give --overwrite"
                 )
             if not (self.path / "recipe.toml").is_file():
                 raise UserError(f"{self.path} is not a run folder, so --overwrite leaves it alone")

@@ -1,6 +1,11 @@
 """``translate bench`` from the command line."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +52,21 @@ def test_it_measures_and_writes_everything_down(
     text = file.read_text(encoding="utf-8")
     assert str(tmp_path) not in text
     assert "/tmp" not in text
+
+
+@pytest.mark.slow
+def test_told_to_end_it_leaves_nothing(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "translate", "bench", "cyclegan", "--device", "cpu", "--size", "32"],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    began = time.monotonic()
+    while not list(tmp_path.glob("*/8-of-32/y/*")):
+        assert time.monotonic() - began < 60
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

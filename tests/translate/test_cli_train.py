@@ -499,6 +499,14 @@ def test_an_existing_run_is_left_alone_unless_asked(
     assert "checkpoints/step-00000002.pt" not in contents(Path("a"))
 
 
+def test_what_cannot_be_resumed_is_not_offered(start: tuple[object, ...], command: Command) -> None:
+    command(*start, "--out", "a")
+    shutil.rmtree("a/checkpoints")
+    refused = command(*start, "--out", "a")
+    assert refused.code == 2
+    assert refused.err == "error: a exists: choose another --out, or give --overwrite\n"
+
+
 def test_a_folder_that_is_no_run_is_never_overwritten(
     start: tuple[object, ...], mistake: Mistake, contents: Contents, domains: tuple[Path, Path]
 ) -> None:

@@ -89,6 +89,10 @@ def converting_operations(model: Path, size: int) -> float:
 # ---------------------------------------------------------------------------------------- loading
 
 
+READ_BY_BOTH = ("size", "batch_size", "workers", "load_ratio")
+"""The keys of a recipe's [data] that both ways of loading know."""
+
+
 def ours_loads(training: Training) -> Work:
     """The batches that ``translate train`` would read, augment and bring to the device."""
     recipe, device = training.recipe(), find_device(training.device)

@@ -25,9 +25,11 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
     figures: Any = import_module("matplotlib.figure")
     panels: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in result["comparisons"]:
-        kind = (
-            row["what"] if "of" not in row else f"{row['what']} from pictures of {row['relative']}"
-        )
+        kind = row["what"]
+        if "of" in row:
+            kind += f" from pictures of {row['relative']}"
+        elif "limit" in row and kind != "convert":
+            kind += ", a training step"
         panels.setdefault((kind, row["swept"]), []).append(row)
     figure = figures.Figure(figsize=(5 * len(panels), 4), layout="constrained")
     for axes, ((kind, swept), rows) in zip(

@@ -15,7 +15,8 @@ of its own, in turns with the others. "ours is faster": the other's time for a p
 round by round. Memory: the most that the process held{held}. Of limit: the operations that the \
 mathematics needs, at the rate measured in the same rounds, by the time taken; the rate is that of \
 the fastest {limit}. On Linux CPUs training keeps the memory that it frees, the plain way does \
-not."""
+not.{averages}"""
+AVERAGES = " Of ours, averaged weights, which the plain way has not: {}."
 KERNELS = """\
 Forward passes, medians. Of limit: the time of a copy that moves as many bytes as the operation
 must, by the kernel's."""
@@ -45,7 +46,14 @@ def tables(result: Mapping[str, Any]) -> Iterator[Table | str]:
 def _explained(result: Mapping[str, Any]) -> str:
     cuda = "cuda" in result["machine"]["versions"]
     limits = {row["limit"]["what"]: None for row in result["comparisons"] if "limit" in row}
+    kept = {
+        row["title"].partition(",")[0]: row["sides"]["ours"]["facts"]["averages"]
+        for row in result["comparisons"]
+        if "averages" in row["sides"]["ours"]["facts"]
+    }
+    averages = ", ".join(f"{name} {_mebibytes(size)}" for name, size in kept.items())
     return EXPLAINED.format(
+        averages=AVERAGES.format(averages) if kept else "",
         rounds=result["rounds"],
         held=" on the device, by torch's count" if cuda else ", Python and torch included",
         limit="; ".join(limits) or "way there is",
@@ -67,7 +75,7 @@ def _comparison(row: Mapping[str, Any]) -> Table:
             _time(side["step"]["median"]),
             f"{side['images_per_second']['median']:.3g}",
             f"{faster['median']:.2f} ({faster['low']:.2f}-{faster['high']:.2f})" if faster else "",
-            f"{side['peak_memory'] / 2**20:,.0f} MiB",
+            _mebibytes(side["peak_memory"]),
             f"{share['median']:.0%}" if share else "",
         )
     return table
@@ -87,6 +95,10 @@ def _kernels(rows: list[dict[str, Any]]) -> Table:
         )
         table.add_row(row["operation"], row["format"], f"{row['bytes'] / 1e6:.0f}", *cells, reached)
     return table
+
+
+def _mebibytes(size: float) -> str:
+    return f"{size / 2**20:,.0f} MiB"
 
 
 def _time(seconds: float) -> str:

@@ -17,6 +17,7 @@ from translate.device import find_device
 from translate.errors import UserError, nearest
 from translate.methods import METHODS
 from translate.recipe_file import default_recipe, read
+from translate.schema import blaming
 
 TRAININGS = ("cyclegan", "pix2pix", "gan")
 WHATS = (*TRAININGS, "convert", "load", "kernels")
@@ -57,7 +58,8 @@ def bench(
 ) -> dict[str, Any]:
     """Measure all of ``whats``; without any, what the device is there for.
 
-    sweeps: axis -> values: whatever it makes a difference to is measured at each.
+    sweeps: axis -> values: whatever it makes a difference to is measured at each; a value that
+        something cannot have is noted and left out.
     watch: (title, rounds) -> a context whose value is to be called after each round.
     """
     device = find_device(request.device)
@@ -78,7 +80,7 @@ def bench(
                 raise UserError(f"{axis} makes no difference to {', '.join(chosen)}")
             for what in costing:
                 for value in values:
-                    bench_.measure(what, request.at(axis, value), {"swept": axis, "value": value})
+                    bench_.measure_or_note(what, request.at(axis, value), axis, value)
     return {
         "machine": describe(device),
         "rounds": effort.rounds,
@@ -141,11 +143,20 @@ class _Bench:
         for row in rows:
             self.comparisons.append({"what": what, **labels, **row})
 
+    def measure_or_note(self, what: str, request: Request, axis: str, value: int) -> None:
+        """A value that is refused costs none of what was measured before."""
+        try:
+            self.measure(what, request, {"swept": axis, "value": value})
+        except UserError as error:
+            self.notes.append(f"{what} at {axis} {value}: left out: {error}")
+
     def _train(self, what: str, request: Request) -> Iterator[dict[str, Any]]:
         asked = self._training(what, request)
         size = asked.recipe().size or 16
         asked = replace(asked, pictures=self._drawn(8, size))
         recipe = asked.recipe()
+        with blaming("data"):
+            recipe.make_layout()
         needed = limits.training_operations(asked)  # first: it knows what the plain way cannot do
 
         def rivals(facts: Facts) -> dict[str, Make]:
@@ -196,6 +207,9 @@ class _Bench:
             self.notes.append("load: left out, the plain way reads with Pillow: pip install pillow")
             return
         asked = self._training("cyclegan", request)
+        for key, _ in asked.overrides:
+            if key.startswith("data.") and key.removeprefix("data.") not in pictures.READ_BY_BOTH:
+                raise UserError(f"the plain way of loading has no {key}: leave it out")
         size = asked.recipe().values["data"]["size"]
         for side in (size, 2 * size):
             these = replace(asked, pictures=self._drawn(request.pictures, side))

@@ -85,7 +85,12 @@ def ours(training: Training) -> Work:
         trainer.step(endless)
         trainer.counts["step"] = _next(progress, trainer.counts["step"])
 
-    facts = {"batch": samples(batches[0]), "run": dict(recipe.values["run"])}
+    averages = [p for net in trainer.average.nets.values() for p in net.parameters()]
+    facts = {
+        "batch": samples(batches[0]),
+        "run": dict(recipe.values["run"]),
+        "averages": sum(p.nbytes for p in averages),
+    }
     timer = timed(step, device)
 
     def turn(steps: int) -> float:

@@ -1,5 +1,7 @@
 """``translate bench``."""
 
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +86,8 @@ def bench(
         tuple(map(parse_override, set_ or [])),
         pictures,
     )
+    # so that what lies in temporary folders goes, and the processes that were started
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     result = bench(what or [], request, Effort(rounds, seconds, steps), sweeps, _watch)
     console = Console(highlight=False)
     for part in tables(result):

@@ -80,6 +80,22 @@ def test_a_sweep_measures_at_each_value_what_it_makes_a_difference_to(
         measure("cyclegan", sweeps={"workers": [1]})
 
 
+def test_a_value_that_cannot_be_costs_nothing_that_was_measured(asked: Asked) -> None:
+    result = measure("cyclegan", sweeps={"size": [16, 18, 32]})
+    assert [row["value"] for row in result["comparisons"]] == [16, 32]
+    (note,) = result["notes"]
+    assert note.startswith("cyclegan at size 18: left out: ")
+
+
+def test_what_the_plain_way_of_loading_has_not_is_refused(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "find_spec", lambda name: True)
+    with pytest.raises(UserError, match=r"the plain way of loading has no data\.flip"):
+        measure("load", overrides=(("data.flip", False),))
+    assert measure("load", batch=2, overrides=(("data.load_ratio", 1.5),))["comparisons"]
+
+
 def test_pictures_to_load_are_of_two_sizes(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "find_spec", lambda name: True)
     assert [row["of"] for row in measure("load")["comparisons"]] == [16, 32]
