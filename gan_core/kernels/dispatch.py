@@ -6,6 +6,8 @@ can run and the reference elsewhere; "reference" and "triton" are obeyed, or ref
 
 import os
 import shutil
+import sysconfig
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -18,6 +20,9 @@ Impl = Literal["auto", "reference", "triton"]
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Whether Triton, if it is there, runs its kernels in Python, on a CPU: slow, for tests."""
+
+# Triton looks there, also where Debian's Python says that headers are elsewhere.
+_SCHEME = "posix_prefix" if os.name == "posix" else "nt"
 
 _auto: Literal["reference", "triton"] = "triton"
 _ran: dict[str, str] = {}
@@ -48,8 +53,14 @@ def chosen(operation: str, impl: Impl, *tensors: Tensor) -> bool:
     reason = "asked for" if wanted == "reference" else _obstacle(*tensors)
     if impl == "triton" and reason:
         raise ValueError(f"{operation}: the Triton kernel cannot run: {reason}")
-    _ran[operation] = f"reference: {reason}" if reason else "triton"
+    _note(operation, f"reference: {reason}" if reason else "triton")
     return not reason
+
+
+# As such it is not looked into by torch.compile, which would compile anew after each note.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _note(operation: str, what: str) -> None:
+    _ran[operation] = what
 
 
 def _obstacle(*tensors: Tensor) -> str:
@@ -76,8 +87,12 @@ def _of_machine(device: torch.device) -> str:
 def _lacking() -> str:
     if not AVAILABLE:
         return "Triton is not installed"
-    if not INTERPRETED and not (os.environ.get("CC") or any(map(shutil.which, ("gcc", "clang")))):
+    if INTERPRETED:
+        return ""
+    if not (os.environ.get("CC") or any(map(shutil.which, ("gcc", "clang")))):
         return "Triton needs gcc or clang to load a kernel, and neither is on the PATH"
+    if not (Path(sysconfig.get_path("include", _SCHEME)) / "Python.h").is_file():
+        return "Triton needs Python's headers to load a kernel (Debian: python3-dev)"
     return ""
 
 

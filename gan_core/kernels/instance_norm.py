@@ -289,6 +289,7 @@ def _(grad: Tensor, x: Tensor, mean: Tensor, *others: Any) -> tuple[Tensor, Tens
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)  # zeros for mean and rstd
     x, weight, bias, residual, ctx.slope, ctx.eps = inputs
     _, mean, rstd = output
     ctx.save_for_backward(x, mean, rstd, weight, bias)

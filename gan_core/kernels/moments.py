@@ -15,6 +15,8 @@ from gan_core.kernels.layout import blocks, places, power_of_2, strides
 
 BUSY = 512
 """So many programs keep a large GPU busy."""
+SHORT = 8
+"""So few blocks of places take a program less time than two more kernels take to start."""
 
 
 class Plan(NamedTuple):
@@ -32,7 +34,8 @@ def plan(x: Tensor, layout: torch.memory_format) -> Plan:
     CHANNELS = min(power_of_2(C), 32) if layout is torch.channels_last else 1
     PLACES = min(power_of_2(S), 2048 // CHANNELS)
     programs = len(x) * blocks(C, CHANNELS)
-    chunk = blocks(blocks(S, PLACES), max(1, BUSY // programs)) * PLACES
+    steps = blocks(S, PLACES)
+    chunk = (steps if steps <= SHORT else blocks(steps, max(1, BUSY // programs))) * PLACES
     grid = (blocks(S, chunk), blocks(C, CHANNELS), len(x))
     return Plan(grid, (S, C, chunk, *strides(x, layout)), {"CHANNELS": CHANNELS, "PLACES": PLACES})
 
@@ -40,7 +43,9 @@ def plan(x: Tensor, layout: torch.memory_format) -> Plan:
 @jit
 def merge(count, mean, deviations):
     """Mean and sum of squared deviations of several sets, [CHANNELS, sets] (Chan et al. 1979)."""
-    merged = tl.sum(count * mean, 1, keep_dims=True) / tl.sum(count, 1, keep_dims=True)
+    total = tl.sum(count, 1, keep_dims=True)
+    # GPUs' plain division may be off in the last place, which shows where maps are flat
+    merged = tl.div_rn(tl.sum(count * mean, 1, keep_dims=True), total)
     off = mean - merged
     return merged, tl.sum(deviations + count * off * off, 1, keep_dims=True)
 

@@ -175,7 +175,7 @@ def _launch(
     rows, columns = (B * height * width, C) if last else (B * C * height, width)
     K, planes = (C, 1) if last else (1, C)
     COLUMNS = min(power_of_2(columns), 256)
-    ROWS = min(power_of_2(rows), 2048 // COLUMNS)
+    ROWS = min(power_of_2(rows), 2048 // COLUMNS, 64)  # pictures' 3 channels would spill registers
     with torch.cuda.device_of(x):
         kernel[(blocks(rows, ROWS), blocks(columns, COLUMNS))](
             *(x, y, other, alpha, scale, rows, columns, H, W, K, planes),

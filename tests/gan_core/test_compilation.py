@@ -3,8 +3,11 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 
 from gan_core import compilation
+from gan_core.blocks.normalisation import InstanceNorm2d
+from gan_core.kernels import dispatch, pixel_norm, sample_norm
 from gan_core.losses.penalties import gradient_penalty
 from translate.networks.patch import PatchDiscriminator
 
@@ -24,6 +27,19 @@ def test_a_cpu_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(ValueError, match=r"needs g\+\+ or clang\+\+"):
         compilation.resolve("on", CPU)
+
+
+def test_a_network_is_compiled_once_whatever_ran_beside_it() -> None:
+    """What is kept of the operations that ran is not to be looked at again by torch.compile."""
+    counter = CompileCounter()
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), InstanceNorm2d(4))
+    compiled = torch.compile(net, backend=counter, fullgraph=True)
+    x = torch.randn(2, 2, 8, 8)
+    for beside in (lambda: None, lambda: pixel_norm(x), lambda: sample_norm(x)):
+        beside()
+        compiled(x)
+    assert counter.frame_count == 1
+    assert dispatch.ran()["instance_norm"].startswith("reference: ")
 
 
 @pytest.mark.slow

@@ -130,14 +130,16 @@ def test_float32_inside(device: torch.device) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_whole_channels_of_several_blocks(
-    layout: torch.memory_format, device: torch.device, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("short", [1, 8])
+def test_several_blocks_in_turn_or_shared_out(
+    short: int, layout: torch.memory_format, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(moments, "BUSY", 1)
+    monkeypatch.setattr(moments, "SHORT", short)
     x = maps((1, 2, 47, 53), device, torch.float32, layout)
     (chunks, _, _), _, block = moments.plan(x, layout)
-    assert chunks == 1
-    assert block["PLACES"] < 47 * 53
+    several = -(-47 * 53 // block["PLACES"])
+    assert chunks == (1 if several <= short else several)
+    assert several > 1
     assert_accurate(partial(kernel, act="relu"), partial(plain, act="relu"), [x])
 
 
@@ -257,7 +259,8 @@ def test_a_gradient_penalty_through_a_critic(device: torch.device) -> None:
         return torch.autograd.grad((slope.flatten(1).norm(dim=1) - 1).square().sum(), v)[0]
 
     expected = penalty(plain, x, v)
-    found = penalty(kernel, x.float(), v.float())
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        found = penalty(kernel, x.float(), v.float())
     assert (found - expected).norm() < 1e-5 * expected.norm()
 
 
