@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Turn = Callable[[int], float]  # steps -> seconds
+LONG = 20  # times the seconds of warming up
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,12 @@ def spread(values: Sequence[float]) -> Spread:
 def warm_up(turn: Turn, steps: int = 3, seconds: float = 1.0) -> float:
     """Do at least so many steps for at least so long; seconds of a step in the last turn.
 
-    First steps allocate, choose algorithms, compile and capture. Turns double after them.
+    First steps allocate, choose algorithms, compile and capture. Turns double after them. Steps
+    that are LONG, against which a beginning counts for little, are not done that often.
     """
-    taken = [turn(1) for _ in range(steps)]
+    taken: list[float] = []
+    while len(taken) < steps and sum(taken) < LONG * seconds:
+        taken.append(turn(1))
     count, last = 1, taken[-1]
     while sum(taken) < seconds:
         count *= 2

@@ -63,8 +63,9 @@ def test_share_of_a_limit() -> None:
     [
         (1.0, 1.0, [1, 1, 1]),
         (0.1, 1.2, [1, 1, 1, 2, 4, 8]),
-        (0.5, 0.0, [1, 1, 1]),
         (0.25, 1.0, [1, 1, 1, 2]),
+        (10.0, 1.0, [1, 1]),
+        (30.0, 1.0, [1]),
     ],
 )
 def test_warming_up_takes_steps_and_time(each: float, seconds: float, turns: list[int]) -> None:
