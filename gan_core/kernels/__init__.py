@@ -22,12 +22,14 @@ class Operation:
 
     call: the operation; takes the example's tensors and ``impl``.
     example: (device, dtype) -> tensors of the size that networks give it on a GPU.
-    moved: the example's tensors -> how many bytes the forward must read and write at least.
+    moved: the example's tensors -> how many bytes the forward pass must read and write at least.
+    moved_back: the same of the backward pass, to the gradients of all its maps.
     """
 
     call: Callable[..., Any]
     example: Callable[[torch.device, torch.dtype], tuple[Tensor, ...]]
     moved: Callable[..., int]
+    moved_back: Callable[..., int]
 
 
 def _maps(
@@ -55,8 +57,23 @@ def _fading(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
     return old, new, torch.rand(16, device=device)
 
 
+def _faded(old: Tensor, new: Tensor, alpha: Tensor) -> int:
+    """Or the other way round: what is made of them, or its gradient, is float32."""
+    return old.nbytes + new.nbytes + 4 * new.numel()
+
+
 def _read(x: Tensor) -> int:
     return x.nbytes
+
+
+def _twice(x: Tensor) -> int:
+    """x is read, and its gradient written."""
+    return 2 * x.nbytes
+
+
+def _thrice(x: Tensor, *skip: Tensor) -> int:
+    """And the gradient of the result read, which is the skip's as well."""
+    return 3 * x.nbytes
 
 
 def _doubled(x: Tensor) -> int:
@@ -69,26 +86,25 @@ def _halved(x: Tensor) -> int:
 
 OPERATIONS: dict[str, Operation] = {
     "instance_norm relu": Operation(
-        partial(instance_norm, act="relu"), _maps(8, 64, 256, 256), _one_like_the_first
+        partial(instance_norm, act="relu"), _maps(8, 64, 256, 256), _one_like_the_first, _thrice
     ),
     "instance_norm residual": Operation(
         lambda x, skip, impl: instance_norm(x, residual=skip, impl=impl),
         _maps(8, 256, 64, 64, copies=2),
         _one_like_the_first,
+        _thrice,
     ),
-    "bias_act": Operation(bias_act, _maps(16, 64, 128, 128), _one_like_the_first),
-    "pixel_norm": Operation(pixel_norm, _maps(16, 256, 128, 128), _one_like_the_first),
-    "upsample": Operation(upsample, _maps(16, 256, 64, 64), _doubled),
+    "bias_act": Operation(bias_act, _maps(16, 64, 128, 128), _one_like_the_first, _thrice),
+    "pixel_norm": Operation(pixel_norm, _maps(16, 256, 128, 128), _one_like_the_first, _thrice),
+    "upsample": Operation(upsample, _maps(16, 256, 64, 64), _doubled, _doubled),
     "upsample filtered": Operation(
-        partial(upsample, filtered=True), _maps(16, 256, 64, 64), _doubled
+        partial(upsample, filtered=True), _maps(16, 256, 64, 64), _doubled, _doubled
     ),
-    "downsample": Operation(downsample, _maps(16, 256, 128, 128), _halved),
+    "downsample": Operation(downsample, _maps(16, 256, 128, 128), _halved, _halved),
     "downsample filtered": Operation(
-        partial(downsample, filtered=True), _maps(16, 256, 128, 128), _halved
+        partial(downsample, filtered=True), _maps(16, 256, 128, 128), _halved, _halved
     ),
-    "fade_up": Operation(
-        fade_up, _fading, lambda old, new, alpha: old.nbytes + new.nbytes + 4 * new.numel()
-    ),
-    "deviation": Operation(partial(deviation, groups=4), _maps(16, 512, 4, 4), _read),
-    "sample_norm": Operation(sample_norm, _maps(16, 3, 256, 256), _read),
+    "fade_up": Operation(fade_up, _fading, _faded, _faded),
+    "deviation": Operation(partial(deviation, groups=4), _maps(16, 512, 4, 4), _read, _twice),
+    "sample_norm": Operation(sample_norm, _maps(16, 3, 256, 256), _read, _twice),
 }

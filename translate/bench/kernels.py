@@ -1,8 +1,8 @@
 """Each operation of ``gan_core.kernels``: its kernel, its plain form, and torch.compile of that.
 
-Forward passes on tensors of the size that networks give them, medians of Triton's ``do_bench``,
-which empties the cache before every call. The limit is a copy that moves as many bytes as the
-operation must at least; the reached share is the copy's time by the kernel's.
+Forward and backward passes on tensors of the size that networks give them, medians of Triton's
+``do_bench``, which empties the cache before every call. The limit is a copy that moves as many
+bytes as the pass must at least; the reached share is the copy's time by the kernel's.
 """
 
 import math
@@ -28,14 +28,17 @@ def measured(device: str) -> Work:
     do_bench: Any = import_module("triton.testing").do_bench
     rows: list[dict[str, Any]] = []
 
-    @torch.no_grad()
     def turn(rounds: int) -> float:
         for name, operation in OPERATIONS.items():
             for precision, dtype in DTYPES.items():
                 tensors = operation.example(place, dtype)
-                moved = operation.moved(*tensors)
-                row = {"operation": name, "format": precision, "bytes": moved}
-                rows.append(row | _times(ways(operation, tensors, moved), do_bench, rounds))
+                passes = {
+                    "forward": (forward, operation.moved(*tensors)),
+                    "backward": (backward, operation.moved_back(*tensors)),
+                }
+                for which, (ways, moved) in passes.items():
+                    row = {"operation": name, "pass": which, "format": precision, "bytes": moved}
+                    rows.append(row | _times(ways(operation, tensors, moved), do_bench, rounds))
         return math.nan
 
     return Work(turn, device=place, facts={"kernels": rows})
@@ -57,18 +60,52 @@ def _times(
     return {"seconds": {way: times for way, times in seconds.items() if times}, "failed": failed}
 
 
-def ways(
+def forward(
     operation: Operation, tensors: tuple[Tensor, ...], moved: int
 ) -> dict[str, Callable[[], object]]:
+    calls = {way: torch.no_grad()(call) for way, call in _calls(operation, tensors).items()}
+    return calls | {"copy": _copy(tensors[0], moved)}
+
+
+def backward(
+    operation: Operation, tensors: tuple[Tensor, ...], moved: int
+) -> dict[str, Callable[[], object]]:
+    maps = [x.requires_grad_() for x in tensors if x.ndim == 4]  # not the shares of a fade
+    calls = {way: _gradients(call, maps) for way, call in _calls(operation, tensors).items()}
+    return calls | {"copy": _copy(tensors[0], moved)}
+
+
+def _gradients(call: Callable[[], Tensor], maps: list[Tensor]) -> Callable[[], object]:
+    """The backward pass of what the first call makes."""
+    made: list[Tensor] = []
+
+    def walk() -> object:
+        if not made:
+            y = call()
+            made.extend((y, torch.randn_like(y)))
+        y, along = made
+        return torch.autograd.grad(y, maps, along, retain_graph=True)
+
+    return walk
+
+
+def _calls(operation: Operation, tensors: tuple[Tensor, ...]) -> dict[str, Callable[[], Tensor]]:
+    import torch._functorch.config as config
+
+    config.donated_buffer = False  # a backward pass is done again and again
     torch.compiler.reset()  # one operation's versions are not to count against the next one's
 
-    def reference(*inputs: Tensor) -> Any:
-        return operation.call(*inputs, impl="reference")
+    def reference(*inputs: Tensor) -> Tensor:
+        made: Tensor = operation.call(*inputs, impl="reference")
+        return made
 
-    source = torch.empty(moved // 2, dtype=torch.uint8, device=tensors[0].device)
     return {
         "ours": partial(operation.call, *tensors, impl="triton"),
         "eager": partial(reference, *tensors),
         "compiled": partial(torch.compile(reference, dynamic=False), *tensors),
-        "copy": partial(torch.empty_like(source).copy_, source),
     }
+
+
+def _copy(like: Tensor, moved: int) -> Callable[[], object]:
+    source = torch.empty(moved // 2, dtype=torch.uint8, device=like.device)
+    return partial(torch.empty_like(source).copy_, source)

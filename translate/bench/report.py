@@ -18,8 +18,8 @@ the fastest {limit}. On Linux CPUs training keeps the memory that it frees, the 
 not.{averages}"""
 AVERAGES = " Of ours, averaged weights, which the plain way has not: {}."
 KERNELS = """\
-Forward passes, medians. Of limit: the time of a copy that moves as many bytes as the operation
-must, by the kernel's."""
+Medians. Of limit: the time of a copy that moves as many bytes as the operation must, by the \
+kernel's."""
 
 
 def write(result: Mapping[str, Any], path: Path) -> None:
@@ -36,10 +36,12 @@ def tables(result: Mapping[str, Any]) -> Iterator[Table | str]:
     if result["comparisons"]:
         yield _explained(result)
     if result["kernels"]:
-        yield _kernels(result["kernels"])
+        for which in ("forward", "backward"):
+            yield _kernels(which, [row for row in result["kernels"] if row["pass"] == which])
+        yield KERNELS
     for row in result["kernels"]:
         for way, reason in row["failed"].items():
-            yield f"{row['operation']} {row['format']}, {way} failed: {reason}"
+            yield f"{row['operation']} {row['format']} {row['pass']}, {way} failed: {reason}"
     yield from result["notes"]
 
 
@@ -81,8 +83,8 @@ def _comparison(row: Mapping[str, Any]) -> Table:
     return table
 
 
-def _kernels(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, caption=KERNELS, caption_justify="left")
+def _kernels(which: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=f"{which} passes", title_justify="left", box=box.SIMPLE_HEAD)
     for title in ("operation", "format", "MB", "ours", "eager", "compiled", "of limit"):
         table.add_column(title, justify="left" if title in ("operation", "format") else "right")
     for row in rows:

@@ -23,6 +23,23 @@ def test_bytes_moved(name: str) -> None:
         assert expected > 10**5
 
 
+LINEAR = ("upsample", "upsample filtered", "downsample", "downsample filtered", "fade_up")
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_bytes_moved_back(name: str) -> None:
+    """The result's gradient is read, and a map where the operation is not linear; the maps'
+    gradients are written, but that of a skip, which is the result's."""
+    operation = OPERATIONS[name]
+    for dtype in (torch.float32, torch.bfloat16):
+        inputs = operation.example(META, dtype)
+        y: Tensor = operation.call(*inputs, impl="auto")
+        maps = [x for x in inputs if x.ndim == 4][: 2 if name == "fade_up" else 1]
+        known = [] if name in LINEAR else maps[:1]
+        expected = y.nbytes + sum(x.nbytes for x in known) + sum(x.nbytes for x in maps)
+        assert operation.moved_back(*inputs) == pytest.approx(expected, rel=0.01)
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_there_is_no_kernel_for_shapes_alone(name: str) -> None:
     operation = OPERATIONS[name]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gan_core.kernels import Operation
-from translate.bench.kernels import _times, ways
+from translate.bench.kernels import _times, backward, forward
 from translate.bench.run import _Bench
 
 
@@ -23,19 +23,39 @@ def test_every_way_is_the_operation(monkeypatch: pytest.MonkeyPatch) -> None:
         return x + 1
 
     tensors = (torch.randn(4, 6),)
-    operation = Operation(call, lambda device, dtype: tensors, lambda x: 2 * x.nbytes)
-    calls = ways(operation, tensors, 2 * tensors[0].nbytes)
+    operation = Operation(call, lambda *_: tensors, lambda x: 2 * x.nbytes, lambda x: x.nbytes)
+    calls = forward(operation, tensors, 2 * tensors[0].nbytes)
     assert list(calls) == ["ours", "eager", "compiled", "copy"]
     for name in ("ours", "eager", "compiled"):
         made = calls[name]()
         assert isinstance(made, Tensor)
         assert torch.equal(made, tensors[0] + 1)
+        assert not made.requires_grad
     assert asked == ["triton", "reference", "reference"]
     assert compiled[0] == "from nothing"
     assert len(compiled) == 2
     copied = calls["copy"]()
     assert isinstance(copied, Tensor)
     assert 2 * copied.nbytes == 2 * tensors[0].nbytes, "read once and written once"
+
+
+def test_the_way_back_is_walked_alone_and_often() -> None:
+    asked: list[Any] = []
+
+    def call(x: Tensor, share: Tensor, *, impl: str) -> Tensor:
+        asked.append(impl)
+        return share * x.square()
+
+    x, share = torch.randn(2, 1, 2, 2), torch.tensor(3.0)
+    operation = Operation(call, lambda *_: (x, share), lambda *_: 0, lambda *_: 0)
+    calls = backward(operation, (x, share), 2 * x.nbytes)
+    assert list(calls) == ["ours", "eager", "compiled", "copy"]
+    for name in ("ours", "eager"):
+        first, second = calls[name](), calls[name]()
+        assert isinstance(first, tuple)
+        assert isinstance(second, tuple)
+        assert torch.equal(*first, *second)
+    assert asked == ["triton", "reference"]
 
 
 def test_ways_take_turns_and_failures_are_said() -> None:

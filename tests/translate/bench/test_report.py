@@ -37,6 +37,7 @@ def result(*rows: dict[str, Any]) -> dict[str, Any]:
     versions = {"python": "3.11", "torch": "2.13"}
     kernel = {
         "operation": "norm",
+        "pass": "backward",
         "format": "bf16",
         "bytes": 64_000_000,
         "seconds": {"ours": [2e-5, 4e-5], "eager": [9e-5, 1.1e-4], "copy": [2.4e-5]},
@@ -69,7 +70,9 @@ def test_tables_fit_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert cells("plain") == ["plain", "250", "ms", "8", "2.00", "(1.90-2.25)", "1,024", "MiB"]
     (kernel,) = (line.split() for line in lines if "norm" in line and "failed" not in line)
     assert kernel == ["norm", "bf16", "64", "30", "us", "100", "us", "-", "80%"]
-    assert any(line == "norm bf16, compiled failed: ValueError: not here" for line in lines)
+    assert any(
+        line == "norm bf16 backward, compiled failed: ValueError: not here" for line in lines
+    )
     assert lines[-1] == "load: left out"
     assert "which the plain way has not: cyclegan 3 MiB." in " ".join(" ".join(lines).split())
 
