@@ -59,13 +59,17 @@ def test_told_to_end_it_leaves_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "translate", "bench", "cyclegan", "--device", "cpu", "--size", "32"],
         env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     began = time.monotonic()
     while not list(tmp_path.glob("*/8-of-32/y/*")):
         assert time.monotonic() - began < 60
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 128 + signal.SIGTERM
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped before all was measured" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -88,6 +92,8 @@ def test_kernels_are_left_out_without_a_gpu(command: Command) -> None:
     [
         (["cyclegen"], "nothing called 'cyclegen' is measured; did you mean 'cyclegan'?"),
         (["cyclegan", "--sweep", "size=big"], "--sweep size=big: give whole numbers"),
+        (["cyclegan", "--json", "."], ". cannot be written: Is a directory"),
+        (["cyclegan", "--json", "no/a.json"], "no/a.json cannot be written: there is no folder no"),
         (["cyclegan", "--plot", "a.png"], "--plot draws what changes: say with --sweep"),
         (["gan"], "choose what to train, with --recipe"),
         (["cyclegan", "--set", "method.loss=hinge", "--size", "32"], "no method.loss = 'hinge'"),

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def bench(
 
     sweeps: axis -> values: whatever it makes a difference to is measured at each; a value that
         something cannot have is noted and left out.
+    A KeyboardInterrupt ends it with what was measured until then.
     watch: (title, rounds) -> a context whose value is to be called after each round.
     """
     device = find_device(request.device)
@@ -71,16 +73,10 @@ def bench(
     family = _family(request.recipe, chosen)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
         bench_ = _Bench(Path(work), family, effort, watch)
-        if not sweeps:
-            for what in chosen:
-                bench_.measure(what, request, {})
-        for axis, values in sweeps.items():
-            costing = [what for what in chosen if what in AXES[axis]]
-            if not costing:
-                raise UserError(f"{axis} makes no difference to {', '.join(chosen)}")
-            for what in costing:
-                for value in values:
-                    bench_.measure_or_note(what, request.at(axis, value), axis, value)
+        try:
+            bench_.measure_all(chosen, request, sweeps)
+        except KeyboardInterrupt:  # what was measured took long enough to be kept
+            bench_.notes.append("stopped before all was measured")
     return {
         "machine": describe(device),
         "rounds": effort.rounds,
@@ -134,6 +130,26 @@ class _Bench:
     kernels: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def measure_all(
+        self, chosen: Sequence[str], request: Request, sweeps: Mapping[str, Sequence[int]]
+    ) -> None:
+        if not sweeps:
+            for what in chosen:
+                self.measure(what, request, {})
+        refused: list[str] = []
+        for axis, values in sweeps.items():
+            costing = [what for what in chosen if what in AXES[axis]]
+            if not costing:
+                raise UserError(f"{axis} makes no difference to {', '.join(chosen)}")
+            for what, value in product(costing, values):
+                try:
+                    self.measure(what, request.at(axis, value), {"swept": axis, "value": value})
+                except UserError as error:
+                    refused.append(f"{what} at {axis} {value}: left out: {error}")
+        if refused and not self.comparisons:
+            raise UserError("; ".join(refused))
+        self.notes += refused
+
     def measure(self, what: str, request: Request, labels: dict[str, Any]) -> None:
         if what == "kernels":
             self._kernels(request.device)
@@ -142,13 +158,6 @@ class _Bench:
         rows = ways[what](request) if what in ways else self._train(what, request)
         for row in rows:
             self.comparisons.append({"what": what, **labels, **row})
-
-    def measure_or_note(self, what: str, request: Request, axis: str, value: int) -> None:
-        """A value that is refused costs none of what was measured before."""
-        try:
-            self.measure(what, request, {"swept": axis, "value": value})
-        except UserError as error:
-            self.notes.append(f"{what} at {axis} {value}: left out: {error}")
 
     def _train(self, what: str, request: Request) -> Iterator[dict[str, Any]]:
         asked = self._training(what, request)

@@ -74,8 +74,8 @@ def bench(
             raise UserError("--plot draws what changes: say with --sweep size=64,128,256")
         plotting.check(plot)
     for path in (json_, plot):  # told before hours are spent
-        if path is not None and not path.parent.is_dir():
-            raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
+        if path is not None:
+            _check_writable(path)
     request = Request(
         str(find_device(device)),
         recipe,
@@ -86,16 +86,48 @@ def bench(
         tuple(map(parse_override, set_ or [])),
         pictures,
     )
-    # so that what lies in temporary folders goes, and the processes that were started
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    result = bench(what or [], request, Effort(rounds, seconds, steps), sweeps, _watch)
-    console = Console(highlight=False)
+    with _stoppable() as stopped:
+        result = bench(what or [], request, Effort(rounds, seconds, steps), sweeps, _watch)
+    console = Console(highlight=False, markup=False)  # sections of recipes stand in brackets
     for part in tables(result):
         console.print(part)
     if json_ is not None:
         write(result, json_)
-    if plot is not None:
+    if plot is not None and result["comparisons"]:
         plotting.plot(result, plot)
+    if stopped:
+        sys.exit(128 + stopped[0])
+
+
+def _check_writable(path: Path) -> None:
+    from translate.errors import UserError
+
+    if not path.parent.is_dir():
+        raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
+    new = not path.exists()
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+    if new:
+        path.unlink()
+
+
+@contextmanager
+def _stoppable() -> Iterator[list[int]]:
+    """Inside, Ctrl-C and SIGTERM raise KeyboardInterrupt; yields a list for the signal's number."""
+    stopped: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

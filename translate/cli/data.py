@@ -145,7 +145,7 @@ def faces(
     from translate.cli.reporting import conclude
     from translate.convert.folder import plan
     from translate.data.face_detectors import open_detector
-    from translate.data.faces import crop_faces, first_faces
+    from translate.data.faces import AT_EDGE, crop_faces, first_faces
     from translate.errors import UserError
 
     jobs, folder = plan(source, target)
@@ -165,11 +165,16 @@ def faces(
             done=shown.advance,
         )
     if report.already:
-        typer.echo(f"{report.already} of {len(jobs)} pictures were done already")
+        typer.echo(
+            f"{report.already} of {len(jobs)} pictures were done already and stay as they are: "
+            "other settings want another folder"
+        )
     if report.left_out:
         counts = Counter(row.reason for row in report.left_out).most_common()
         listed = ", ".join(f"{count} {reason}" for reason, count in counts)
         typer.echo(f"left out: {listed}: see {folder / 'left-out.jsonl'}")
+        if any(reason == AT_EDGE for reason, _ in counts):
+            typer.echo(f"{AT_EDGE}: --eyes 0.4 --beyond 0.25 keeps more of pictures cut close")
     report.already = 0
     conclude(f"faces written, {report.seen} of them level by their eyes", report, folder)
 

@@ -85,6 +85,20 @@ def test_a_value_that_cannot_be_costs_nothing_that_was_measured(asked: Asked) ->
     assert [row["value"] for row in result["comparisons"]] == [16, 32]
     (note,) = result["notes"]
     assert note.startswith("cyclegan at size 18: left out: ")
+    with pytest.raises(UserError, match=r"at size 17: left out: .*; cyclegan at size 18: left out"):
+        measure("cyclegan", sweeps={"size": [17, 18]})
+
+
+def test_stopped_it_keeps_what_was_measured(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*given: Any) -> dict[str, Any]:
+        if len(asked.trainings) == 2:
+            raise KeyboardInterrupt
+        return asked(*given)
+
+    monkeypatch.setattr(run, "compare", stopped)
+    result = measure("cyclegan", sweeps={"size": [16, 32, 64]})
+    assert [row["value"] for row in result["comparisons"]] == [16, 32]
+    assert result["notes"] == ["stopped before all was measured"]
 
 
 def test_what_the_plain_way_of_loading_has_not_is_refused(
