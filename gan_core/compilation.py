@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from gan_core.kernels import dispatch
+
 
 def resolve(name: str, device: torch.device) -> Literal["on", "off"]:
     """What "auto" stands for: "off", until it is measured to pay somewhere.
@@ -35,6 +37,8 @@ def compile_(nets: Iterable[nn.Module]) -> None:
 
     # Several losses walk back through one scene; the first must leave the graph's buffers alone.
     config.donated_buffer = False
+    # Not to be looked into: torch.compile would compile anew whenever another operation had run.
+    torch.compiler.assume_constant_result(dispatch.note)
     for net in nets:
         net.compile()
 

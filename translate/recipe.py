@@ -184,6 +184,7 @@ def resolve(
         find_method(str(method))  # it may be the wrong one, rather than the recipe
         raise UserError(f"this recipe is for the method {name!r}, not {method!r}")
     layouts = {kind: LAYOUTS[kind] for kind in maker.data}
+    _check_paths(raw.get("data", {}), layouts, maker.data[0])
     values = {
         "method": {
             "name": name,
@@ -242,6 +243,19 @@ def _absolute(path: Any) -> Any:
     return str(Path(path).absolute()) if path else path
 
 
+def _check_paths(table: Mapping[str, Any], layouts: Mapping[str, Any], default: str) -> None:
+    """What names pictures that the recipe's layout does not take is told what it takes."""
+    layout = layouts.get(str(table.get("kind", default)))
+    if layout is None:
+        return  # the kind is what is to be mended first
+    known = {key for function in keyed(layout) for key in keywords(function)}
+    for key in table:
+        if key in PATHS - known - {"validation"}:
+            raise UserError(
+                f"recipe: [data] {key}: this recipe is not trained on such, give {layout.wanted}"
+            )
+
+
 def _check_kind(
     section: str,
     table: Any,
@@ -256,7 +270,7 @@ def _check_kind(
     kind = table.get("kind", default)
     if kind is None:
         raise UserError(f"recipe: [{section}] must say its kind{nearest('', makers)}")
-    if kind not in makers:
+    if str(kind) not in makers:
         raise UserError(
             f"recipe: [{section}] kind = {kind!r} is not known{nearest(str(kind), makers)}"
         )

@@ -53,13 +53,12 @@ def chosen(operation: str, impl: Impl, *tensors: Tensor) -> bool:
     reason = "asked for" if wanted == "reference" else _obstacle(*tensors)
     if impl == "triton" and reason:
         raise ValueError(f"{operation}: the Triton kernel cannot run: {reason}")
-    _note(operation, f"reference: {reason}" if reason else "triton")
+    note(operation, f"reference: {reason}" if reason else "triton")
     return not reason
 
 
-# As such it is not looked into by torch.compile, which would compile anew after each note.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _note(operation: str, what: str) -> None:
+def note(operation: str, what: str) -> None:
+    """Keep what ``ran`` tells."""
     _ran[operation] = what
 
 

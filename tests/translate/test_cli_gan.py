@@ -195,7 +195,11 @@ def test_without_a_recipe_it_says_which_there_are(
         ("faces-dcgan-small", "method.lambda_cod=1", "no key 'lambda_cod'"),
         ("faces-ogan-small", "method.head=network", "method 'ogan' needs [networks.head]"),
         ("faces-dcgan-small", "data.kind=labelled", "[data] kind = 'labelled' is not known"),
-        ("faces-dcgan-small", "data.kind=points", "[data] has no key"),
+        (
+            "faces-dcgan-small",
+            "data.kind=points",
+            "[data] images: this recipe is not trained on such",
+        ),
         (
             "faces-ebgan-small",
             "networks.discriminator.kind=dcgan-discriminator",
@@ -220,7 +224,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
         (("--set", "data.points=0"), "points must be 1 or more, not 0"),
         (("--set", "data.distribution=9gaussians"), "'8gaussians', '25gaussians' or 'swissroll'"),
         (("--size", 16), "[data] has no key 'size'"),
-        (("--images", "faces"), "[data] has no key 'images'"),
+        (("--images", "faces"), "[data] images: this recipe is not trained on such, give no fol"),
         (("--set", "networks.discriminator.norm=batch"), "should be 'layer' or 'none'"),
         (("--set", "method.augment=['colour']"), "only pictures"),
         (("--set", "networks.generator.kind=dcgan"), "is no generator for 'gan'; choose mlp"),

@@ -125,7 +125,7 @@ def test_text_is_nothing_for_pictures(song: Path, mistake: Mistake, here: Path) 
     words = ("what --text names is not what cyclegan is trained on: give the two folders",)
     mistake("train", "cyclegan", "--text", song, says=words)
     faces = ("train", "gan", "--recipe", "faces-dcgan-small", "--text", song)
-    mistake(*faces, says=("[data] has no key 'text'",))
+    mistake(*faces, says=("[data] text: this recipe is not trained on such, give the folder",))
     mistake(*TINY, says=("give the text, a file in UTF-8: --text FILE",))
     assert not list(here.iterdir())
 

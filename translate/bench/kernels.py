@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_core.kernels import OPERATIONS, Operation
 from gan_core.precision import FORMATS
@@ -70,8 +70,10 @@ def forward(
 def backward(
     operation: Operation, tensors: tuple[Tensor, ...], moved: int
 ) -> dict[str, Callable[[], object]]:
-    maps = [x.requires_grad_() for x in tensors if x.ndim == 4]  # not the shares of a fade
-    calls = {way: _gradients(call, maps) for way, call in _calls(operation, tensors).items()}
+    # not by the shares of a fade
+    inputs = tuple(nn.Parameter(x) if x.ndim == 4 else x for x in tensors)
+    maps = [x for x in inputs if x.requires_grad]
+    calls = {way: _gradients(call, maps) for way, call in _calls(operation, inputs).items()}
     return calls | {"copy": _copy(tensors[0], moved)}
 
 
