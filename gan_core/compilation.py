@@ -33,14 +33,19 @@ def compile_(nets: Iterable[nn.Module]) -> None:
     Needs a C++ compiler on CPUs. A network is compiled once for each of the forms that it is used
     in: trained, passing gradient through, and for each shape of its input.
     """
+    prepare()
+    for net in nets:
+        net.compile()
+
+
+def prepare() -> None:
+    """Set torch.compile up for what is made here; before anything is compiled."""
     import torch._functorch.config as config
 
     # Several losses walk back through one scene; the first must leave the graph's buffers alone.
     config.donated_buffer = False
     # Not to be looked into: torch.compile would compile anew whenever another operation had run.
     torch.compiler.assume_constant_result(dispatch.note)
-    for net in nets:
-        net.compile()
 
 
 @contextmanager

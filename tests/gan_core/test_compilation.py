@@ -31,7 +31,7 @@ def test_a_cpu_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_network_is_compiled_once_whatever_ran_beside_it() -> None:
     """What is kept of the operations that ran is not to be looked at again by torch.compile."""
-    compilation.compile_([])
+    compilation.prepare()
     counter = CompileCounter()
     net = nn.Sequential(nn.Conv2d(2, 4, 3), InstanceNorm2d(4))
     compiled = torch.compile(net, backend=counter, fullgraph=True)

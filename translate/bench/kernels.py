@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_core import compilation
 from gan_core.kernels import OPERATIONS, Operation
 from gan_core.precision import FORMATS
 from translate.bench.lane import Work
@@ -92,9 +93,7 @@ def _gradients(call: Callable[[], Tensor], maps: list[Tensor]) -> Callable[[], o
 
 
 def _calls(operation: Operation, tensors: tuple[Tensor, ...]) -> dict[str, Callable[[], Tensor]]:
-    import torch._functorch.config as config
-
-    config.donated_buffer = False  # a backward pass is done again and again
+    compilation.prepare()  # also because a backward pass is done again and again
     torch.compiler.reset()  # one operation's versions are not to count against the next one's
 
     def reference(*inputs: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from translate.bench.run import TRAININGS
 from translate.errors import UserError
 
 
@@ -28,7 +29,7 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
         kind = row["what"]
         if "of" in row:
             kind += f" from pictures of {row['relative']}"
-        elif "limit" in row and kind != "convert":
+        elif kind in TRAININGS:
             kind += ", a training step"
         panels.setdefault((kind, row["swept"]), []).append(row)
     figure = figures.Figure(figsize=(5 * len(panels), 4), layout="constrained")

@@ -49,7 +49,7 @@ def _explained(result: Mapping[str, Any]) -> str:
     cuda = "cuda" in result["machine"]["versions"]
     limits = {row["limit"]["what"]: None for row in result["comparisons"] if "limit" in row}
     kept = {
-        row["title"].partition(",")[0]: row["sides"]["ours"]["facts"]["averages"]
+        row["what"]: row["sides"]["ours"]["facts"]["averages"]
         for row in result["comparisons"]
         if "averages" in row["sides"]["ours"]["facts"]
     }

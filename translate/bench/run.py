@@ -146,9 +146,9 @@ class _Bench:
                     self.measure(what, request.at(axis, value), {"swept": axis, "value": value})
                 except UserError as error:
                     refused.append(f"{what} at {axis} {value}: left out: {error}")
+                    self.notes.append(refused[-1])
         if refused and not self.comparisons:
             raise UserError("; ".join(refused))
-        self.notes += refused
 
     def measure(self, what: str, request: Request, labels: dict[str, Any]) -> None:
         if what == "kernels":
